@@ -1,0 +1,3 @@
+"""The customer-data vault. Knows customers, policy, SQL and HTTP; holds no cryptography of its own."""
+
+__version__ = "0.1.0"

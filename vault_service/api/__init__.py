@@ -1,0 +1,1 @@
+"""The JSON interface: blueprints, schemas, the table from error code to HTTP status, OpenAPI."""

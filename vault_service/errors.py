@@ -1,0 +1,96 @@
+"""The service's one tree of errors. Each has a stable code; none knows HTTP.
+
+A message never repeats a value that a caller sent, because messages travel into answers and logs.
+"""
+
+from __future__ import annotations
+
+
+class ServiceError(Exception):
+    """Something that a caller is told about.
+
+    Attributes:
+        code: stable, machine-readable, lower snake case; part of the interface.
+        detail: one lower-case sentence for people, without personal data or secrets.
+        pointer: JSON pointer into the request body, where one place is at fault.
+        hint: what to do next, where there is something to do.
+    """
+
+    code = "internal_error"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        pointer: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.pointer = pointer
+        self.hint = hint
+        if code is not None:
+            self.code = code
+
+
+class InvalidInput(ServiceError):
+    """The request is malformed or a value breaks a rule of its class."""
+
+    code = "invalid_input"
+
+
+class NotAuthenticated(ServiceError):
+    """No credential, or one that is unknown, expired or revoked."""
+
+    code = "not_authenticated"
+
+
+class Forbidden(ServiceError):
+    """The caller is known and may not do this."""
+
+    code = "forbidden"
+
+
+class DisclosureRefused(Forbidden):
+    """A reveal was refused; the code says which check failed."""
+
+    code = "disclosure_refused"
+
+
+class NotFound(ServiceError):
+    """There is no such thing, or the caller may not know that there is."""
+
+    code = "not_found"
+
+
+class Conflict(ServiceError):
+    """The request contradicts the present state."""
+
+    code = "conflict"
+
+
+class RateLimited(ServiceError):
+    """The caller exceeded its rate; `retry_after` is in seconds."""
+
+    code = "rate_limited"
+
+    def __init__(self, detail: str, *, retry_after: float) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class Unavailable(ServiceError):
+    """A dependency failed or is overloaded; nothing was done. `retry_after` is in seconds."""
+
+    code = "unavailable"
+
+    def __init__(self, detail: str, *, code: str | None = None, retry_after: float = 1.0) -> None:
+        super().__init__(detail, code=code)
+        self.retry_after = retry_after
+
+
+class SettingsError(ServiceError):
+    """A setting is missing or wrong; the message names it and never its value."""
+
+    code = "settings_invalid"

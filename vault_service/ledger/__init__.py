@@ -1,0 +1,1 @@
+"""The verifiable log itself, on the standard library only."""

@@ -1,0 +1,1 @@
+"""The disclosure policy as data, one TOML file per version, and its loader."""

@@ -1,0 +1,1 @@
+"""SQLAlchemy Core tables and repositories of single-query primitives. The only home of SQL."""

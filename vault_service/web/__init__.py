@@ -1,0 +1,1 @@
+"""What every HTTP surface shares: authentication, request context, headers, rate limits."""
