@@ -1,3 +1,3 @@
-"""The customer-data vault. Knows customers, policy, SQL and HTTP; holds no cryptography of its own."""
+"""The customer-data vault. Knows customers, policy, SQL and HTTP; holds no cryptography."""
 
 __version__ = "0.1.0"
