@@ -1,0 +1,182 @@
+"""What the use cases answer. Plain values, without a secret except in `Revealed`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from vault_service.errors import ServiceError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenView:
+    """A record as everybody with a role may see it: masked."""
+
+    id: str
+    data_class: str
+    customer: str
+    mask: Mapping[str, object]
+    format: str
+    version: int
+    deduplicated: bool
+    created_at: datetime
+    expires_at: datetime | None
+    reference: str | None
+    metadata: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizeAnswer:
+    """One result for each item, in order; `replayed` when an Idempotency-Key gave them."""
+
+    results: tuple[TokenView | ServiceError, ...]
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPage:
+    """Masked records and the cursor of the next page, if there is one."""
+
+    items: tuple[TokenView, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerView:
+    """A customer; `created` is False when the reference was known."""
+
+    id: str
+    created_at: datetime
+    created: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerProfile:
+    """A customer with masked records by class."""
+
+    id: str
+    created_at: datetime
+    tokens: Mapping[str, tuple[TokenView, ...]]
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyView:
+    """An API key without its secret."""
+
+    id: str
+    state: str
+    created_by: str
+    confirmed_by: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrincipalView:
+    """A principal with its keys."""
+
+    id: str
+    name: str
+    roles: tuple[str, ...]
+    state: str
+    created_at: datetime
+    keys: tuple[KeyView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedKey:
+    """A new API key. `key` is shown this once."""
+
+    principal: PrincipalView
+    id: str
+    state: str
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionView:
+    """An officer's decision. `comment` only where the reader may see it."""
+
+    kind: str
+    principal: str
+    at: datetime
+    comment: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisclosureView:
+    """A disclosure request or grant. Evidence and names only for requester and officers."""
+
+    id: str
+    state: str
+    requester: str
+    ground: str
+    category: str
+    clause: str
+    policy: str
+    recipient_kind: str
+    recipient_name: str | None
+    evidence: Mapping[str, object] | None
+    tokens: tuple[str, ...] | None
+    customer: str | None
+    classes: tuple[str, ...] | None
+    fields: tuple[str, ...] | None
+    uses: int
+    uses_left: int
+    approvals_needed: int
+    determination_needed: bool
+    created_at: datetime
+    submitted_at: datetime | None
+    activated_at: datetime | None
+    expires_at: datetime | None
+    ended_at: datetime | None
+    decisions: tuple[DecisionView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisclosurePage:
+    """Disclosures and the cursor of the next page, if there is one."""
+
+    items: tuple[DisclosureView, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedDisclosureToken:
+    """A signed disclosure token, to be shown once to reveal."""
+
+    expires_at: datetime
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revealed:
+    """A plaintext value. The one view that holds one."""
+
+    id: str
+    data_class: str
+    value: object = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What proves a reveal later: its ledger entry."""
+
+    entry: str
+    grant: str
+    ground: str
+    clause: str
+    at: datetime
+    values: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevealAnswer:
+    """One result for each token asked for, in order, and the receipt."""
+
+    results: tuple[Revealed | ServiceError, ...] = field(repr=False)
+    receipt: Receipt

@@ -1,0 +1,308 @@
+"""Tables of the vault, as SQLAlchemy Core knows them.
+
+`bucket` stands first in every key of a table whose rows belong to a customer, a disclosure or a
+request, so that a cluster can distribute by it and a write touches one shard. Directories of the
+service itself (principals, API keys, key floors, policies, leases) are small and have none.
+
+This module declares; it runs nothing. Grants and roles live in the migrations.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    ARRAY,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+
+BUCKETS: Final = 1024
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _bucket() -> Column[int]:
+    return Column("bucket", SmallInteger, nullable=False)
+
+
+def _bucket_range() -> CheckConstraint:
+    return CheckConstraint(f"bucket >= 0 AND bucket < {BUCKETS}", name="bucket")
+
+
+def _time(name: str, *, nullable: bool = True, now: bool = False) -> Column[object]:
+    return Column(
+        name,
+        TIMESTAMP(timezone=True),
+        nullable=nullable,
+        server_default=func.now() if now else None,
+    )
+
+
+customers: Final = Table(
+    "customers",
+    metadata,
+    _bucket(),
+    Column("id", Text, nullable=False),
+    # The id of a customer with a reference is derived from the reference's fingerprint, so the
+    # primary key is what makes "the same reference gives the same customer" true in a race.
+    Column("has_reference", Integer, nullable=False, server_default=text("0")),
+    _time("created_at", nullable=False, now=True),
+    _time("erased_at"),
+    PrimaryKeyConstraint("bucket", "id"),
+    _bucket_range(),
+)
+
+# The columns that only the reveal and rotation roles may read.
+SEALED_COLUMNS: Final = ("envelope", "wrapped_key")
+
+records: Final = Table(
+    "records",
+    metadata,
+    _bucket(),
+    Column("token", Text, nullable=False),
+    Column("customer", Text, nullable=False),
+    Column("class", Text, nullable=False),
+    Column("format", Text, nullable=False),
+    # What tells two records of one fingerprint apart without being secret: token format, and a
+    # card's expiry. Part of the deduplication key.
+    Column("variant", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    Column("mask", JSONB, nullable=False),
+    Column("fingerprint", LargeBinary),
+    Column("fingerprint_version", Integer),
+    Column("envelope", LargeBinary),
+    Column("wrapped_key", Text),
+    Column("kek", Text),
+    Column("kek_version", Integer),
+    Column("metadata", JSONB),
+    Column("reference", Text),
+    _time("created_at", nullable=False, now=True),
+    _time("expires_at"),
+    _time("erased_at"),
+    PrimaryKeyConstraint("bucket", "token"),
+    # Deduplication, and by its prefix the listing of a customer's records.
+    UniqueConstraint("bucket", "customer", "class", "fingerprint", "variant"),
+    ForeignKeyConstraint(["bucket", "customer"], ["customers.bucket", "customers.id"]),
+    _bucket_range(),
+    # An erased record keeps its name, so that the token is never given out again, and nothing else.
+    CheckConstraint(
+        "(erased_at IS NULL) = (envelope IS NOT NULL)"
+        " AND (erased_at IS NULL) = (wrapped_key IS NOT NULL)"
+        " AND (erased_at IS NULL) = (kek IS NOT NULL)"
+        " AND (erased_at IS NULL) = (kek_version IS NOT NULL)"
+        " AND (erased_at IS NULL) = (fingerprint IS NOT NULL)",
+        name="erased_or_whole",
+    ),
+    # Search by value: exact match of the keyed fingerprint over all customers.
+    Index(
+        "ix_records_fingerprint", "fingerprint", postgresql_where=text("fingerprint IS NOT NULL")
+    ),
+    # The purge of expired records; holds only those that can expire.
+    Index("ix_records_expires_at", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+)
+
+idempotency: Final = Table(
+    "idempotency",
+    metadata,
+    _bucket(),
+    Column("principal", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    # Keyed MAC of the request body, made in Vault: a plain hash of a card number is not stored.
+    Column("request_mac", LargeBinary, nullable=False),
+    Column("response", LargeBinary),
+    _time("created_at", nullable=False, now=True),
+    PrimaryKeyConstraint("bucket", "principal", "key"),
+    _bucket_range(),
+    Index("ix_idempotency_created_at", "created_at"),
+)
+
+ledger_outbox: Final = Table(
+    "ledger_outbox",
+    metadata,
+    _bucket(),
+    Column("id", UUID(as_uuid=True), nullable=False),
+    Column("entry", LargeBinary, nullable=False),
+    _time("created_at", nullable=False, now=True),
+    PrimaryKeyConstraint("bucket", "id"),
+    _bucket_range(),
+    CheckConstraint("octet_length(entry) <= 4096", name="entry_size"),
+)
+
+principals: Final = Table(
+    "principals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("roles", ARRAY(Text), nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'active'")),
+    Column("created_by", Text, nullable=False),
+    _time("created_at", nullable=False, now=True),
+    CheckConstraint("state IN ('active', 'disabled')", name="state"),
+    CheckConstraint("cardinality(roles) > 0", name="has_role"),
+)
+
+api_keys: Final = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("principal", Text, ForeignKey("principals.id"), nullable=False, index=True),
+    Column("secret_hash", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("confirmed_by", Text),
+    _time("created_at", nullable=False, now=True),
+    _time("confirmed_at"),
+    _time("expires_at"),
+    _time("revoked_at"),
+    _time("last_used_at"),
+    CheckConstraint("state IN ('pending', 'active', 'revoked')", name="state"),
+    # Dual control of keys that can disclose: who made or holds the key does not confirm it.
+    CheckConstraint(
+        "confirmed_by IS NULL OR (confirmed_by <> created_by AND confirmed_by <> principal)",
+        name="confirmed_by_another",
+    ),
+)
+
+disclosures: Final = Table(
+    "disclosures",
+    metadata,
+    _bucket(),
+    Column("id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("requester", Text, nullable=False),
+    Column("ground", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("clause", Text, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("recipient_kind", Text, nullable=False),
+    Column("tokens", ARRAY(Text)),
+    Column("customer", Text),
+    Column("classes", ARRAY(Text)),
+    Column("fields", ARRAY(Text)),
+    Column("uses", Integer, nullable=False),
+    Column("uses_left", Integer, nullable=False),
+    Column("duration_seconds", Integer, nullable=False),
+    Column("approvals_needed", SmallInteger, nullable=False),
+    Column("determination_needed", Integer, nullable=False, server_default=text("0")),
+    # Evidence and the recipient's name: one JSON document, sealed under the KEK `evidence`.
+    Column("details_envelope", LargeBinary, nullable=False),
+    Column("details_wrapped_key", Text, nullable=False),
+    Column("details_kek", Text, nullable=False),
+    Column("details_kek_version", Integer, nullable=False),
+    Column("details_salt", LargeBinary),
+    _time("created_at", nullable=False, now=True),
+    _time("submitted_at"),
+    _time("activated_at"),
+    _time("expires_at"),
+    _time("ended_at"),
+    PrimaryKeyConstraint("bucket", "id"),
+    UniqueConstraint("bucket", "id", "requester"),
+    _bucket_range(),
+    CheckConstraint(
+        "state IN ('draft', 'submitted', 'determined', 'approved', 'active',"
+        " 'spent', 'expired', 'revoked', 'denied', 'withdrawn')",
+        name="state",
+    ),
+    CheckConstraint("(tokens IS NULL) <> (customer IS NULL)", name="one_scope"),
+    CheckConstraint("(customer IS NULL) = (classes IS NULL)", name="customer_and_classes"),
+    CheckConstraint("uses > 0 AND uses_left >= 0 AND uses_left <= uses", name="uses"),
+    CheckConstraint("approvals_needed > 0", name="needs_approval"),
+    CheckConstraint("state <> 'active' OR expires_at IS NOT NULL", name="active_ends"),
+    Index("ix_disclosures_requester", "requester"),
+    Index("ix_disclosures_state", "state"),
+)
+
+disclosure_decisions: Final = Table(
+    "disclosure_decisions",
+    metadata,
+    _bucket(),
+    Column("disclosure", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("principal", Text, nullable=False),
+    # Copied from the disclosure and held equal to it by the foreign key, so that the row itself
+    # can say that nobody decides on a request of his own.
+    Column("requester", Text, nullable=False),
+    Column("comment_envelope", LargeBinary),
+    Column("comment_wrapped_key", Text),
+    Column("comment_kek", Text),
+    Column("comment_kek_version", Integer),
+    _time("at", nullable=False, now=True),
+    # Nobody approves twice.
+    PrimaryKeyConstraint("bucket", "disclosure", "kind", "principal"),
+    ForeignKeyConstraint(
+        ["bucket", "disclosure", "requester"],
+        ["disclosures.bucket", "disclosures.id", "disclosures.requester"],
+    ),
+    _bucket_range(),
+    CheckConstraint("principal <> requester", name="not_own_request"),
+    CheckConstraint("kind IN ('determine', 'approve', 'deny')", name="kind"),
+)
+
+disclosure_tokens: Final = Table(
+    "disclosure_tokens",
+    metadata,
+    _bucket(),
+    Column("jti", Text, nullable=False),
+    Column("disclosure", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    _time("issued_at", nullable=False, now=True),
+    _time("expires_at", nullable=False),
+    _time("used_at"),
+    # The ledger entry of the reveal that used it: each plaintext answer joins to exactly one.
+    Column("entry", UUID(as_uuid=True)),
+    PrimaryKeyConstraint("bucket", "jti"),
+    ForeignKeyConstraint(["bucket", "disclosure"], ["disclosures.bucket", "disclosures.id"]),
+    _bucket_range(),
+    CheckConstraint("(used_at IS NULL) = (entry IS NULL)", name="use_has_entry"),
+    Index("ix_disclosure_tokens_disclosure", "bucket", "disclosure"),
+)
+
+key_floors: Final = Table(
+    "key_floors",
+    metadata,
+    # Below this version no write is accepted: a rotation raises it first, so that a data key
+    # still waiting in some process's pool cannot bring the old version back.
+    Column("key", Text, primary_key=True),
+    Column("min_version", Integer, nullable=False),
+    _time("updated_at", nullable=False, now=True),
+)
+
+policies: Final = Table(
+    "policies",
+    metadata,
+    Column("version", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    _time("first_seen_at", nullable=False, now=True),
+)
+
+leases: Final = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text),
+    _time("taken_at"),
+)
