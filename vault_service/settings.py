@@ -1,0 +1,413 @@
+"""The settings, read once from the environment and one TOML file, checked, and then frozen.
+
+This is the only module that reads the environment. A setting is named `VAULT_SERVICE_<NAME>` there
+and `<name>` in the file that `VAULT_SERVICE_CONFIG` names; the environment wins. A secret may stand
+in a file of its own (`VAULT_SERVICE_<NAME>_FILE`), has no default, and is removed from the
+environment as soon as it was read, because servers and libraries copy the environment about.
+No message says the value of a setting, only its name and what it should have been.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import stat
+import tomllib
+import urllib.parse
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from vault_service.errors import SettingsError
+
+PREFIX = "VAULT_SERVICE_"
+CONFIG_NAME = PREFIX + "CONFIG"
+
+# A secret file larger than this is the wrong file.
+_MAX_SECRET_BYTES = 16 * 1024
+
+
+class Environment(StrEnum):
+    """What is at stake: `production` refuses every stand-in."""
+
+    PRODUCTION = "production"
+    DEVELOPMENT = "development"
+
+
+class ProcessRole(StrEnum):
+    """Which part of the service a process is; each has its own logins and its own routes."""
+
+    ALL = "all"
+    INGEST = "ingest"
+    REVEAL = "reveal"
+    CONSOLE = "console"
+    WORKER = "worker"
+
+
+class LogFormat(StrEnum):
+    """`json` for machines, `console` for people."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogLevel(StrEnum):
+    """The least severe level that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What a good value of a setting is, in the words of its error message."""
+
+    text: str
+    secret: bool = False
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _shipped_policy() -> Path:
+    """The newest policy file that came with the service; names end in their date."""
+    names = [str(entry) for entry in files("vault_service.policy").iterdir()]
+    found = sorted(
+        (name for name in names if name.endswith(".toml")),
+        key=lambda name: name[-len("YYYY-MM-DD.toml") :],
+    )
+    if not found:
+        raise SettingsError("no policy file came with the service; set VAULT_SERVICE_POLICY_FILE")
+    return Path(found[-1])
+
+
+Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\A[\x21-\x7e]+\Z")]
+Positive = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+DatabaseUrl = Annotated[
+    str | None, Wants("a PostgreSQL URL (postgresql://user:password@host:port/name)", secret=True)
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings. Database URLs hold passwords and show in no representation."""
+
+    env: Annotated[Environment, Wants("production or development")] = Environment.PRODUCTION
+    stand_in: Annotated[bool, Wants("true while Vault or PostgreSQL are stand-ins")] = False
+    process_role: Annotated[ProcessRole, Wants("all, ingest, reveal, console or worker")] = (
+        ProcessRole.ALL
+    )
+
+    host: Annotated[Name, Wants("an address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535), Wants("a port from 1 to 65535")] = 8443
+    workers: Annotated[Positive, Wants("a number of processes, 1 or more")] = field(
+        default_factory=_cores
+    )
+    threads: Annotated[Positive, Wants("a number of threads per process, 1 or more")] = 16
+    backlog: Annotated[int, Meta(ge=128), Wants("a number of connections, 128 or more")] = 1024
+    stop_seconds: Annotated[Positive, Wants("whole seconds that a stop waits for requests")] = 15
+    trusted_proxies: Annotated[
+        int, Meta(ge=0, le=8), Wants("how many proxies of yours stand in front, 0 to 8")
+    ] = 0
+    hsts_seconds: Annotated[Count, Wants("seconds, 0 where no TLS ends in front of this")] = 0
+
+    request_seconds: Annotated[
+        float, Meta(gt=0, le=60), Wants("seconds that a caller waits at most, up to 60")
+    ] = 3.0
+    max_body_bytes: Annotated[
+        int, Meta(ge=1024, le=64 * 1024 * 1024), Wants("a number of bytes from 1 KiB to 64 MiB")
+    ] = 4 * 1024 * 1024
+    # The limits stop a caller that has run wild; they are far above what one process can serve.
+    rate_limit: Annotated[
+        Count, Wants("requests per minute, process and principal, 0 for no limit")
+    ] = 600_000
+    reveal_rate_limit: Annotated[
+        Count, Wants("reveals per minute, process and principal, 0 for no limit")
+    ] = 300_000
+    refused_rate_limit: Annotated[
+        Count, Wants("refused credentials per minute, process and address, 0 for no limit")
+    ] = 600
+
+    database_ingest_url: DatabaseUrl = field(default=None, repr=False)
+    database_reveal_url: DatabaseUrl = field(default=None, repr=False)
+    database_console_url: DatabaseUrl = field(default=None, repr=False)
+    database_worker_url: DatabaseUrl = field(default=None, repr=False)
+    database_owner_url: DatabaseUrl = field(default=None, repr=False)
+    database_pool: Annotated[
+        Positive, Wants("connections per process and database role, 1 or more")
+    ] = 8
+
+    vault_address: Annotated[str | None, Wants("the http or https URL of Vault")] = None
+    vault_ca_file: Annotated[Path | None, Wants("a file of CA certificates in PEM form")] = None
+    vault_mount: Annotated[Name, Wants("the name of the Transit mount")] = "transit"
+    vault_prefix: Annotated[
+        str,
+        Meta(max_length=64, pattern=r"\A[a-z0-9-]*\Z"),
+        Wants("a prefix of small letters, digits and hyphens"),
+    ] = "vault-service-"
+    vault_spool: Annotated[Path | None, Wants("the folder where secret-ids are delivered")] = None
+
+    issuer: Annotated[Name | None, Wants("the URL that signs disclosure tokens")] = None
+    audience: Annotated[Name, Wants("a name for the service that reveals")] = "vault-service"
+    policy_file: Annotated[Path, Wants("a policy file")] = field(default_factory=_shipped_policy)
+
+    log_level: Annotated[LogLevel, Wants("debug, info, warning or error")] = LogLevel.INFO
+    log_format: Annotated[LogFormat, Wants("json or console")] = LogFormat.JSON
+    log_file: Annotated[Path | None, Wants("a file to append to")] = None
+    metrics_dir: Annotated[Path | None, Wants("a folder for counters of several processes")] = None
+
+    sources: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def production(self) -> bool:
+        """Whether stand-ins are refused."""
+        return self.env is Environment.PRODUCTION
+
+    def describe(self) -> list[tuple[str, str, str]]:
+        """Each setting's name, its value (of a secret only whether it is set) and its source."""
+        table = []
+        for name, wants in _wants().items():
+            value = getattr(self, name)
+            if wants.secret:
+                shown = "not set" if value is None else "set"
+            elif value is None:
+                shown = "not set"
+            else:
+                shown = str(value).lower() if isinstance(value, bool) else str(value)
+            table.append((name, shown, self.sources.get(name, "default")))
+        return table
+
+
+@cache
+def _types() -> dict[str, Any]:
+    """Each setting's annotated type."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return {name: hint for name, hint in hints.items() if _wanted(hint) is not None}
+
+
+def _wanted(hint: Any) -> Wants | None:
+    for extra in getattr(hint, "__metadata__", ()):
+        if isinstance(extra, Wants):
+            return extra
+    return None
+
+
+@cache
+def _wants() -> dict[str, Wants]:
+    """What each setting wants."""
+    return {name: wants for name in _types() if (wants := _wanted(_types()[name])) is not None}
+
+
+def _secrets() -> list[str]:
+    return [name for name, wants in _wants().items() if wants.secret]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A raw value and where it was found."""
+
+    value: object
+    source: str
+
+
+def _environment_name(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def _unknown(shown: str, known: list[str], source: str) -> str:
+    near = difflib.get_close_matches(shown, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{source}: {shown} is no setting{hint}"
+
+
+def _read_secret(name: str, path: Path, problems: list[str]) -> str | None:
+    """The content of a secret's file without its last line break."""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_MAX_SECRET_BYTES + 1)
+        text = content.decode()
+    except (OSError, ValueError):
+        problems.append(f"{name}_FILE does not name a readable text file")
+        return None
+    if len(content) > _MAX_SECRET_BYTES or not text.strip():
+        problems.append(f"{name}_FILE names a file that is empty or too large for a secret")
+        return None
+    return text.strip()
+
+
+def _from_environment(environ: MutableMapping[str, str], problems: list[str]) -> dict[str, _Found]:
+    """Settings of the environment; secrets are removed from it."""
+    names = {_environment_name(name): name for name in _wants()}
+    secrets = {_environment_name(name) for name in _secrets()}
+    known = sorted({*names, CONFIG_NAME, *(f"{full}_FILE" for full in secrets)})
+    found: dict[str, _Found] = {}
+    for full in sorted(key for key in environ if key.startswith(PREFIX)):
+        if full in names:
+            value = environ.pop(full) if full in secrets else environ[full]
+            found[names[full]] = _Found(value, "environment")
+        elif full not in known:
+            problems.append(_unknown(full, known, "environment"))
+    for full in sorted(secrets):
+        path = environ.pop(f"{full}_FILE", None)
+        if path is None:
+            continue
+        if names[full] in found:
+            problems.append(f"{full} and {full}_FILE are both set; keep one")
+            continue
+        secret = _read_secret(full, Path(path), problems)
+        if secret is not None:
+            found[names[full]] = _Found(secret, "secret file")
+    return found
+
+
+def _from_file(path: Path, problems: list[str]) -> dict[str, _Found]:
+    """Settings of the TOML file."""
+    try:
+        with path.open("rb") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            table = tomllib.load(stream)
+    except (OSError, ValueError):
+        problems.append(f"{CONFIG_NAME} does not name a readable TOML file")
+        return {}
+    secrets = _secrets()
+    known = sorted({*_wants(), *(f"{name}_file" for name in secrets)})
+    found: dict[str, _Found] = {}
+    for key, value in table.items():
+        if key not in known:
+            problems.append(_unknown(key, known, "configuration file"))
+        elif key in _wants():
+            if key in secrets and stat.S_IMODE(mode) & 0o077:
+                problems.append(
+                    f"{key} stands in a configuration file that others may read;"
+                    f" make that file private (0600) or use {key}_file"
+                )
+            found[key] = _Found(value, "configuration file")
+        elif f"{key.removesuffix('_file')}" in table:
+            problems.append(f"{key} and {key.removesuffix('_file')} are both set; keep one")
+        else:
+            name = key.removesuffix("_file")
+            secret = _read_secret(name, path.parent / str(value), problems)
+            if secret is not None:
+                found[name] = _Found(secret, "secret file")
+    return found
+
+
+def _path(kind: type, value: object) -> Path:
+    if kind is Path and isinstance(value, str) and value:
+        return Path(value)
+    raise ValueError
+
+
+def _convert(found: Mapping[str, _Found], problems: list[str]) -> dict[str, Any]:
+    """Check each raw value against its field's type."""
+    values = {}
+    for name, raw in found.items():
+        # Text from the environment stands for numbers and switches; TOML has its own.
+        text = raw.source != "configuration file"
+        try:
+            values[name] = msgspec.convert(
+                raw.value, _types()[name], strict=not text, dec_hook=_path
+            )
+        except (msgspec.ValidationError, ValueError):
+            shown = name if raw.source == "configuration file" else _environment_name(name)
+            problems.append(f"{shown} must be {_wants()[name].text}")
+    return values
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host is None:
+        return False
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _url(value: str) -> urllib.parse.SplitResult | None:
+    try:
+        parts = urllib.parse.urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def _check_urls(settings: Settings, problems: list[str]) -> None:
+    for name in _secrets():
+        value = getattr(settings, name)
+        if value is not None:
+            parts = _url(value)
+            if parts is None or not parts.scheme.startswith(("postgresql", "postgres")):
+                problems.append(f"{_environment_name(name)} must be {_wants()[name].text}")
+    if settings.vault_address is not None:
+        parts = _url(settings.vault_address)
+        if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+            problems.append(f"{PREFIX}VAULT_ADDRESS must be an http or https URL")
+        elif parts.username or parts.password or parts.query or parts.fragment:
+            problems.append(f"{PREFIX}VAULT_ADDRESS must hold no user, query or fragment")
+        elif parts.scheme == "http" and not _is_loopback(parts.hostname) and settings.production:
+            problems.append(
+                f"{PREFIX}VAULT_ADDRESS must be https in production, unless Vault is on this host"
+            )
+
+
+def _check_production(settings: Settings, problems: list[str]) -> None:
+    if not settings.production:
+        return
+    if settings.stand_in:
+        problems.append(
+            f"{PREFIX}STAND_IN is refused in production: bring a PostgreSQL and a Vault of your own"
+        )
+    if settings.issuer is None and settings.process_role is not ProcessRole.INGEST:
+        problems.append(f"{PREFIX}ISSUER is missing: it must be {_wants()['issuer'].text}")
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise SettingsError(
+            "; ".join(problems), hint="vault-service config check shows every setting"
+        )
+
+
+def load(
+    environ: MutableMapping[str, str] | None = None, *, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """Read the settings, once, at start; removes secrets from the environment.
+
+    Args:
+        environ: the environment; the process's own when left out.
+        overrides: values that win over both sources, from a command line.
+
+    Raises:
+        SettingsError: one or more settings are unknown, unreadable or wrong; all are named.
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[str] = []
+    config = environ.get(CONFIG_NAME)
+    found = {} if config is None else _from_file(Path(config), problems)
+    found |= _from_environment(environ, problems)
+    for name, value in (overrides or {}).items():
+        if value is not None:
+            found[name] = _Found(str(value), "command line")
+    values = _convert(found, problems)
+    _refuse(problems)
+    settings = Settings(**values, sources={name: raw.source for name, raw in found.items()})
+    _check_urls(settings, problems)
+    _check_production(settings, problems)
+    _refuse(problems)
+    return settings
