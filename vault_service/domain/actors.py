@@ -1,0 +1,182 @@
+"""Who may do what: principals, their roles, and the one table that permits.
+
+Every call asks this table and nothing else. It decides by role only; whose request it is, whether
+a grant covers it and who approved it are decided where those are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
+from types import MappingProxyType
+
+from vault_service.errors import Forbidden, InvalidInput
+
+
+class Role(StrEnum):
+    """What a principal is for."""
+
+    BILLING = "billing"
+    SUPPORT = "support"
+    REQUESTER = "requester"
+    OFFICER = "officer"
+    AUDITOR = "auditor"
+    OPERATOR = "operator"
+
+
+class PrincipalState(StrEnum):
+    """Whether a principal's credentials count."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """An authenticated caller. `id` never changes and is never given out again."""
+
+    id: str
+    name: str
+    roles: frozenset[Role]
+    state: PrincipalState = PrincipalState.ACTIVE
+
+
+def _conflicts() -> Mapping[frozenset[Role], str]:
+    why = {
+        frozenset((Role.OPERATOR, Role.REQUESTER)): (
+            "whoever runs the service must not be able to ask for plaintext"
+        ),
+        frozenset((Role.OPERATOR, Role.OFFICER)): (
+            "whoever hands out credentials must not be able to approve with one of them"
+        ),
+        frozenset((Role.OFFICER, Role.REQUESTER)): (
+            "whoever approves must not be able to ask, or four eyes could be two"
+        ),
+    }
+    for role in Role:
+        if role is not Role.AUDITOR:
+            why[frozenset((Role.AUDITOR, role))] = (
+                "whoever examines the log must not be among those whom it is about"
+            )
+    return MappingProxyType(why)
+
+
+# Pairs of roles that one principal may never hold together, each with its reason.
+CONFLICTS: Mapping[frozenset[Role], str] = _conflicts()
+
+
+def check_roles(roles: Iterable[Role], *, pointer: str | None = "/roles") -> frozenset[Role]:
+    """The roles as a set, if one principal may hold them together.
+
+    Raises:
+        InvalidInput: `roles_missing`, or `roles_conflict` with the reason.
+    """
+    held = frozenset(roles)
+    if not held:
+        raise InvalidInput(
+            "a principal needs at least one role", code="roles_missing", pointer=pointer
+        )
+    for pair in combinations(sorted(held), 2):
+        reason = CONFLICTS.get(frozenset(pair))
+        if reason is not None:
+            raise InvalidInput(
+                f"{pair[0]} and {pair[1]} cannot be one principal: {reason}",
+                code="roles_conflict",
+                pointer=pointer,
+            )
+    return held
+
+
+class Action(StrEnum):
+    """What can be asked of the service; one for each line of the interface's table."""
+
+    TOKENIZE = "tokenize"
+    TOKENIZE_BATCH = "tokenize_batch"
+    READ_MASKED = "read_masked"
+    SEARCH = "search"
+    ERASE = "erase"
+    REVEAL = "reveal"
+    CREATE_CUSTOMER = "create_customer"
+    READ_CUSTOMER = "read_customer"
+    READ_CUSTOMER_DISCLOSURES = "read_customer_disclosures"
+    REQUEST_DISCLOSURE = "request_disclosure"
+    READ_DISCLOSURES = "read_disclosures"
+    READ_EVIDENCE = "read_evidence"
+    WITHDRAW_DISCLOSURE = "withdraw_disclosure"
+    DETERMINE_DISCLOSURE = "determine_disclosure"
+    DECIDE_DISCLOSURE = "decide_disclosure"
+    REVOKE_DISCLOSURE = "revoke_disclosure"
+    TAKE_DISCLOSURE_TOKEN = "take_disclosure_token"  # noqa: S105 -- the name of an action
+    REQUEST_MODIFICATION = "request_modification"
+    READ_MODIFICATIONS = "read_modifications"
+    RECORD_ACCOUNT_DATA = "record_account_data"
+    READ_ACCOUNT_DATA = "read_account_data"
+    MANAGE_PRINCIPALS = "manage_principals"
+    CONFIRM_KEY = "confirm_key"
+    READ_PRINCIPALS = "read_principals"
+    READ_KEYS = "read_keys"
+    ROTATE_KEYS = "rotate_keys"
+    READ_ROTATIONS = "read_rotations"
+    READ_LEDGER = "read_ledger"
+
+
+_WRITERS = frozenset((Role.BILLING, Role.SUPPORT))
+_OFFICER = frozenset((Role.OFFICER,))
+_REQUESTER = frozenset((Role.REQUESTER,))
+_KEY_READERS = frozenset((Role.OPERATOR, Role.AUDITOR))
+
+PERMISSIONS: Mapping[Action, frozenset[Role]] = MappingProxyType(
+    {
+        Action.TOKENIZE: _WRITERS,
+        Action.TOKENIZE_BATCH: frozenset((Role.BILLING,)),
+        Action.READ_MASKED: _WRITERS,
+        Action.SEARCH: _WRITERS,
+        Action.ERASE: frozenset((Role.BILLING, Role.OFFICER)),
+        # A role alone reveals nothing: the disclosure token, its holder and its grant decide.
+        Action.REVEAL: _REQUESTER,
+        Action.CREATE_CUSTOMER: _WRITERS,
+        Action.READ_CUSTOMER: _WRITERS,
+        Action.READ_CUSTOMER_DISCLOSURES: frozenset((Role.OFFICER, Role.SUPPORT)),
+        Action.REQUEST_DISCLOSURE: _REQUESTER,
+        Action.READ_DISCLOSURES: frozenset((Role.REQUESTER, Role.OFFICER)),
+        # Officers weigh the evidence; a requester already knows what was submitted.
+        Action.READ_EVIDENCE: _OFFICER,
+        Action.WITHDRAW_DISCLOSURE: _REQUESTER,
+        Action.DETERMINE_DISCLOSURE: _OFFICER,
+        Action.DECIDE_DISCLOSURE: _OFFICER,
+        Action.REVOKE_DISCLOSURE: _OFFICER,
+        Action.TAKE_DISCLOSURE_TOKEN: _REQUESTER,
+        Action.REQUEST_MODIFICATION: frozenset((Role.SUPPORT,)),
+        Action.READ_MODIFICATIONS: frozenset((Role.SUPPORT,)),
+        Action.RECORD_ACCOUNT_DATA: _WRITERS,
+        Action.READ_ACCOUNT_DATA: _WRITERS,
+        # Dual control: an operator makes the credential of a requester or an officer, and it
+        # counts only when an officer has confirmed it.
+        Action.MANAGE_PRINCIPALS: frozenset((Role.OPERATOR,)),
+        Action.CONFIRM_KEY: _OFFICER,
+        Action.READ_PRINCIPALS: frozenset((Role.OPERATOR, Role.OFFICER, Role.AUDITOR)),
+        Action.READ_KEYS: _KEY_READERS,
+        Action.ROTATE_KEYS: frozenset((Role.OPERATOR,)),
+        Action.READ_ROTATIONS: _KEY_READERS,
+        Action.READ_LEDGER: frozenset((Role.AUDITOR,)),
+    }
+)
+
+
+def permits(principal: Principal, action: Action) -> bool:
+    """Whether one of the principal's roles allows the action; a disabled principal may nothing."""
+    if principal.state is not PrincipalState.ACTIVE:
+        return False
+    return not principal.roles.isdisjoint(PERMISSIONS[action])
+
+
+def require(principal: Principal, action: Action) -> None:
+    """Return if the principal may do this.
+
+    Raises:
+        Forbidden: no role of the principal allows the action.
+    """
+    if not permits(principal, action):
+        raise Forbidden(f"none of your roles allows this action: {action}")
