@@ -5,6 +5,21 @@ A message never repeats a value that a caller sent, because messages travel into
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One of several things that are wrong with a request, by JSON pointer.
+
+    `clause` is the clause of the privacy policy that asks for the missing piece, where one does.
+    """
+
+    code: str
+    pointer: str
+    detail: str
+    clause: str | None = None
+
 
 class ServiceError(Exception):
     """Something that a caller is told about.
@@ -14,6 +29,7 @@ class ServiceError(Exception):
         detail: one lower-case sentence for people, without personal data or secrets.
         pointer: JSON pointer into the request body, where one place is at fault.
         hint: what to do next, where there is something to do.
+        problems: each single thing that is wrong, where there are several.
     """
 
     code = "internal_error"
@@ -25,11 +41,13 @@ class ServiceError(Exception):
         code: str | None = None,
         pointer: str | None = None,
         hint: str | None = None,
+        problems: tuple[Problem, ...] = (),
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.pointer = pointer
         self.hint = hint
+        self.problems = problems
         if code is not None:
             self.code = code
 

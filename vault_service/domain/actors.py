@@ -89,6 +89,21 @@ def check_roles(roles: Iterable[Role], *, pointer: str | None = "/roles") -> fro
     return held
 
 
+_ROLES: Mapping[str, Role] = MappingProxyType({role.value: role for role in Role})
+
+
+def roles_named(names: Iterable[str], *, pointer: str | None = "/roles") -> frozenset[Role]:
+    """The roles of these names, if one principal may hold them together.
+
+    Raises:
+        InvalidInput: `role_unknown`, or as `check_roles`.
+    """
+    held = [_ROLES.get(name) for name in names]
+    if None in held:
+        raise InvalidInput("there is no such role", code="role_unknown", pointer=pointer)
+    return check_roles((role for role in held if role is not None), pointer=pointer)
+
+
 class Action(StrEnum):
     """What can be asked of the service; one for each line of the interface's table."""
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from vault_service.errors import InvalidInput
+
 
 class DataClass(StrEnum):
     """What a value is about: clauses P2 and P3 of the privacy policy, and its clause C0."""
@@ -116,3 +118,22 @@ RULES: Mapping[DataClass, ClassRule] = MappingProxyType(
 def rule(data_class: DataClass) -> ClassRule:
     """The rule of a class; every class has one."""
     return RULES[data_class]
+
+
+_TOKENIZABLE: Mapping[str, DataClass] = MappingProxyType(
+    {name.value: name for name, rule_ in RULES.items() if rule_.tokenizable}
+)
+
+
+def tokenizable(name: str, *, pointer: str | None = "/class") -> DataClass:
+    """The class of this name, if its values are tokenized.
+
+    Raises:
+        InvalidInput: `class_unknown`.
+    """
+    found = _TOKENIZABLE.get(name)
+    if found is None:
+        raise InvalidInput(
+            "there is no such class of values", code="class_unknown", pointer=pointer
+        )
+    return found

@@ -24,3 +24,11 @@ class Caller:
     request_id: str
     address: str
     deadline: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stranger:
+    """Somebody who has not proven who it is."""
+
+    request_id: str
+    address: str

@@ -486,8 +486,13 @@ class Disclosures(Protocol):
         """Requests, newest id order is not promised; ordered by id, after an id."""
         ...
 
-    def set_state(self, bucket: int, disclosure: str, state: str) -> DisclosureRow:
-        """Move to a state; stamps submitted_at, activated_at and expires_at, or ended_at."""
+    def set_state(
+        self, bucket: int, disclosure: str, state: str, *, lasts: timedelta | None = None
+    ) -> DisclosureRow:
+        """Move to a state; stamps submitted_at, activated_at and expires_at, or ended_at.
+
+        `lasts` is how long a grant that becomes active lasts; without it, the row's duration.
+        """
         ...
 
     def decide(
@@ -607,6 +612,10 @@ class Transaction(Protocol):
         """The repository of leases."""
         ...
 
+    def rollback(self) -> None:
+        """Undo everything; the block's end then commits nothing."""
+        ...
+
 
 class UnitOfWork(Protocol):
     """Opens transactions with one database role."""
@@ -631,3 +640,7 @@ class UnitOfWork(Protocol):
 
 class TokenTaken(Exception):
     """A card-shaped token on offer is already in use."""
+
+
+class RowRefused(Exception):
+    """The database will not take a row's data; the transaction is lost and nothing was written."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from vault_service.errors import ServiceError
+from vault_service.services.ports import MaskedRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,3 +181,20 @@ class RevealAnswer:
 
     results: tuple[Revealed | ServiceError, ...] = field(repr=False)
     receipt: Receipt
+
+
+def token_view(record: MaskedRecord, *, deduplicated: bool = False) -> TokenView:
+    """A stored record as it is answered."""
+    return TokenView(
+        id=record.token,
+        data_class=record.data_class,
+        customer=record.customer,
+        mask=record.mask,
+        format=record.format,
+        version=record.version,
+        deduplicated=deduplicated,
+        created_at=record.created_at,
+        expires_at=record.expires_at,
+        reference=record.reference,
+        metadata=record.metadata,
+    )

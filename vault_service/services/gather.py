@@ -1,0 +1,69 @@
+"""Gathers concurrent callers of one use case into one batch.
+
+No timer: a caller that finds nobody at work leads at once, and whatever queued while a batch was
+under way goes together in the next. An item's failure is its own; a failure of the whole batch
+(a dependency is gone) is told to each of its callers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, TypeVar
+
+from keys.coalesce import Coalescer
+from keys.errors import VaultUnavailable
+from vault_service.errors import Unavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# A batch serves at most this many callers: it bounds one statement's size and one caller's wait.
+MAX_BATCH: Final = 256
+# More than this waiting means that the service is overloaded; the next caller is told so.
+MAX_QUEUE: Final = 1024
+
+
+class Gather(Generic[T, R]):
+    """One queue in front of one batch function.
+
+    Args:
+        run: takes items, returns as many results in order, each a value or an exception.
+        max_batch: most items in one call of `run`.
+        max_queue: most items waiting.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[T]], Sequence[R | Exception]],
+        *,
+        max_batch: int = MAX_BATCH,
+        max_queue: int = MAX_QUEUE,
+    ) -> None:
+        def told_to_all(items: list[T]) -> list[R | Exception]:
+            try:
+                return list(run(items))
+            except Exception as exc:  # noqa: BLE001 -- not swallowed: raised again in each caller
+                return [exc] * len(items)
+
+        self._coalescer = Coalescer[T, R](told_to_all, max_batch=max_batch, max_queue=max_queue)
+
+    def submit(self, item: T, *, deadline: float) -> R:
+        """Have one item done, in whatever company it finds.
+
+        Args:
+            item: what to do.
+            deadline: `time.monotonic()` value after which the caller no longer waits.
+
+        Raises:
+            Unavailable: the queue is full, or the deadline passed (code `overloaded`).
+            Exception: what the item's own result was.
+        """
+        try:
+            (result,) = self._coalescer.submit_many([item], deadline - time.monotonic())
+        except VaultUnavailable as exc:
+            # The coalescer is a part of `keys` and says so; what is full here is this queue.
+            raise Unavailable("too many requests at once", code="overloaded") from exc
+        if isinstance(result, Exception):
+            raise result
+        return result
