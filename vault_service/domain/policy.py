@@ -7,7 +7,7 @@ a ground asks for stands in `domain.grounds`, read from a file. Who may approve 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
