@@ -1,0 +1,290 @@
+"""Makes and checks disclosure tokens: JWS compact, Ed25519, signed by Vault.
+
+    BASE64URL(header) . BASE64URL(claims) . BASE64URL(signature)
+    header = {"alg":"Ed25519","kid":"disclosure-token:<key version>","typ":"disclosure+jwt"}
+
+Header and claims are canonical JSON, so a token has one spelling. There is one algorithm and there
+are three header parameters; everything else is refused, because each parameter that a verifier
+obeys is one that an attacker can use (`none`, HS256 with the public key, embedded keys, `crit`).
+
+A valid token is one of three things that must agree. The others, the caller's own credential and
+the grant's row, are checked by `reveal`; this module reads no row.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, NoReturn, Protocol
+
+from joserfc import jws
+from joserfc.errors import JoseError
+
+from vault_service.errors import DisclosureRefused
+from vault_service.ledger import canonical
+from vault_service.services.token_claims import (
+    ClaimedScope,
+    DisclosureClaims,
+    Grant,
+    claimed,
+    from_members,
+    to_members,
+)
+from vault_service.services.token_keys import ALGORITHM, KEY_NAME, PublicKeys, TokenKeys, key_id
+
+__all__ = [
+    "MAX_LENGTH",
+    "MAX_LIFE",
+    "ClaimedScope",
+    "DisclosureClaims",
+    "Grant",
+    "IssuedToken",
+    "PublicKeys",
+    "Signer",
+    "TokenIssuer",
+    "TokenKeys",
+    "TokenVerifier",
+]
+
+TYPE: Final = "disclosure+jwt"
+MAX_LIFE: Final = timedelta(seconds=300)
+# Shorter than the header line that common proxies pass on (nginx and gunicorn: 8 KiB).
+MAX_LENGTH: Final = 7936
+_SIGNATURE_BYTES: Final = 64
+_KID: Final = re.compile(rf"{KEY_NAME}:([1-9][0-9]{{0,8}})", re.ASCII)
+# A key may be rotated while a token is being signed; three times in a row is a fault.
+_SIGNING_TRIES: Final = 3
+
+
+class Signer(Protocol):
+    """Signs with the newest version of the Transit key `disclosure-token`."""
+
+    def sign(self, message: bytes) -> tuple[int, bytes]:
+        """The version that signed, and the raw signature of 64 bytes.
+
+        Raises:
+            VaultUnavailable: Vault gave no answer in time.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedToken:
+    """A fresh token and what it says. `token` is a secret of its holder."""
+
+    token: str = field(repr=False)
+    claims: DisclosureClaims
+
+
+class TokenIssuer:
+    """Makes tokens.
+
+    Args:
+        signer: signs in Vault.
+        keys: tells the newest version before signing, since the signed header names it.
+        issuer: `iss`, the address of this service.
+        audience: `aud`, the address of the service that reveals.
+    """
+
+    def __init__(self, signer: Signer, keys: TokenKeys, *, issuer: str, audience: str) -> None:
+        self._signer = signer
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+
+    def issue(
+        self,
+        grant: Grant,
+        *,
+        holder: str,
+        jti: str,
+        now: datetime,
+        life: timedelta,
+        grant_ends: datetime,
+        key_thumbprint: str | None = None,
+    ) -> IssuedToken:
+        """A token for `holder`, from `now` on, for at most `life`, `MAX_LIFE` and the grant's end.
+
+        Args:
+            grant: what it proves.
+            holder: principal who alone can use it.
+            jti: its name, registered in the database by the caller.
+            now: the database's time.
+            life: longest life that the ground allows.
+            grant_ends: when the grant ends.
+            key_thumbprint: RFC 7638 thumbprint of the key that its holder must prove to have.
+
+        Raises:
+            DisclosureRefused: `disclosure_grant_ended`: less than a second of it is left.
+            VaultUnavailable: Vault gave no answer in time.
+        """
+        issued_at = now.replace(microsecond=0)
+        ends = min(issued_at + min(life, MAX_LIFE), grant_ends.replace(microsecond=0))
+        if ends <= now:
+            raise DisclosureRefused("the grant has ended", code="disclosure_grant_ended")
+        claims = DisclosureClaims(
+            issuer=self._issuer,
+            audience=self._audience,
+            holder=holder,
+            issued_at=issued_at,
+            not_before=issued_at,
+            expires_at=ends,
+            jti=jti,
+            grant=grant.id,
+            policy=grant.policy,
+            ground=grant.ground,
+            category=grant.category,
+            recipient=grant.recipient,
+            uses=grant.uses,
+            scope=claimed(grant.scope),
+            key_thumbprint=key_thumbprint,
+        )
+        return IssuedToken(token=self._sign(to_members(claims)), claims=claims)
+
+    def _sign(self, members: dict[str, object]) -> str:
+        payload = _encode(canonical.serialise(members))
+        version = self._keys.newest()
+        for _ in range(_SIGNING_TRIES):
+            header = {"alg": ALGORITHM, "kid": key_id(version), "typ": TYPE}
+            signed = f"{_encode(canonical.serialise(header))}.{payload}"
+            signed_by, signature = self._signer.sign(signed.encode())
+            if signed_by == version:
+                token = f"{signed}.{_encode(signature)}"
+                if len(token) > MAX_LENGTH:
+                    raise ValueError("the token is too long for a header line")
+                return token
+            version = signed_by
+        raise RuntimeError("the signing key changes faster than tokens can be signed")
+
+
+class TokenVerifier:
+    """Checks tokens. Refusals say which check failed; none repeats any of the token."""
+
+    def __init__(self, keys: TokenKeys) -> None:
+        self._keys = keys
+
+    def verify(
+        self,
+        token: str,
+        *,
+        now: datetime,
+        holder: str,
+        audience: str,
+        issuer: str,
+        proven_key: str | None = None,
+    ) -> DisclosureClaims:
+        """The claims of a token that is valid now, for this holder.
+
+        1. Three parts in canonical base64url, within the length of a header line.
+        2. A header of exactly `alg`, `kid` and `typ`, with the one algorithm and the one type.
+        3. A key that this service's Vault has, and a signature by it.
+        4. Claims of exactly the form of `token_claims`.
+        5. Issuer, audience, times, holder, and the key that the token is bound to, if it is.
+
+        Args:
+            token: the header `Disclosure-Token`.
+            now: the database's time.
+            holder: principal whose own credential came with the request.
+            audience: what `aud` must be.
+            issuer: what `iss` must be.
+            proven_key: thumbprint of the key that the caller has proven to have, if any.
+
+        Raises:
+            DisclosureRefused: with a code of its own for each cause (`disclosure_token_…`).
+            VaultUnavailable: the public keys are needed and cannot be fetched.
+        """
+        header_part, payload_part, signature_part = _parts(token)
+        version = _check_header(_json(_decode(header_part)))
+        payload = _decode(payload_part)
+        self._check_signature(token, version, _decode(signature_part))
+        claims = from_members(_json(payload))
+        _check_claims(claims, now=now, audience=audience, issuer=issuer)
+        if claims.holder != holder:
+            _refuse("holder", "the token was made for somebody else")
+        if claims.key_thumbprint is not None and claims.key_thumbprint != proven_key:
+            _refuse("proof", "the token is bound to a key that the caller has not proven to have")
+        return claims
+
+    def _check_signature(self, token: str, version: int, signature: bytes) -> None:
+        key = self._keys.get(version)
+        if key is None:
+            _refuse("key_unknown", "no such key signs disclosure tokens")
+        if len(signature) != _SIGNATURE_BYTES:
+            _refuse("signature", "the token's signature is wrong")
+        try:
+            jws.deserialize_compact(token, key, algorithms=[ALGORITHM])
+        except JoseError:
+            _refuse("signature", "the token's signature is wrong")
+
+
+def _parts(token: str) -> tuple[str, str, str]:
+    parts = token.split(".") if len(token) <= MAX_LENGTH else []
+    if len(parts) != 3:
+        _refuse("malformed", "this is not a disclosure token")
+    return parts[0], parts[1], parts[2]
+
+
+def _check_header(header: Any) -> int:
+    """The version of the key that the header names."""
+    if not isinstance(header, dict):
+        _refuse("malformed", "this is not a disclosure token")
+    if header.get("alg") != ALGORITHM:
+        _refuse("algorithm", "the token is not signed with the one algorithm that is accepted")
+    if "crit" in header:
+        _refuse("critical_header", "the token asks for an extension, and there are none")
+    if header.get("typ") != TYPE:
+        _refuse("type", "this is a token of another type")
+    kid = header.get("kid")
+    match = _KID.fullmatch(kid) if isinstance(kid, str) else None
+    if match is None:
+        _refuse("key_unknown", "no such key signs disclosure tokens")
+    if set(header) != {"alg", "typ", "kid"}:
+        _refuse("malformed", "the token's header has parameters that it may not have")
+    return int(match[1])
+
+
+def _check_claims(claims: DisclosureClaims, *, now: datetime, audience: str, issuer: str) -> None:
+    if claims.issuer != issuer:
+        _refuse("issuer", "the token was made by another service")
+    if claims.audience != audience:
+        _refuse("audience", "the token was made for another service")
+    lives = claims.expires_at - claims.issued_at
+    in_order = claims.issued_at <= claims.not_before < claims.expires_at
+    # Also when the signature is right: whoever gets hold of the signer for a moment shall not
+    # have tokens for years.
+    if not in_order or lives > MAX_LIFE:
+        _refuse("claims", "the token lives longer than a token may")
+    if now < claims.not_before:
+        _refuse("not_yet_valid", "the token is not valid yet")
+    if now >= claims.expires_at:
+        _refuse("expired", "the token has expired")
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decode(part: str) -> bytes:
+    """The bytes of canonical base64url: no padding, no whitespace, no stray trailing bits."""
+    try:
+        data = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error):
+        _refuse("malformed", "this is not a disclosure token")
+    if _encode(data) != part:
+        _refuse("malformed", "this is not a disclosure token")
+    return data
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return canonical.parse(data)
+    except canonical.CanonicalError:
+        _refuse("malformed", "this is not a disclosure token")
+
+
+def _refuse(cause: str, detail: str) -> NoReturn:
+    # The cause is not chained: the errors below quote the token, which is a secret.
+    raise DisclosureRefused(detail, code=f"disclosure_token_{cause}") from None

@@ -1,0 +1,132 @@
+"""The public keys that disclosure tokens are checked with, fetched from Vault and kept a while.
+
+A token names the version of its key. A version that is not known yet has just been made by a
+rotation, or never existed: the keys are fetched again, but only so often, so that a caller who
+makes up versions cannot make this service hammer Vault. Only public keys pass through here.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from joserfc.jwk import OKPKey
+
+# A key that was withdrawn counts for at most this long, in seconds.
+MAX_AGE: Final = 300.0
+# Between two fetches for versions that turned out unknown, in seconds.
+MIN_INTERVAL: Final = 5.0
+KEY_NAME: Final = "disclosure-token"
+ALGORITHM: Final = "Ed25519"
+
+
+class PublicKeys(Protocol):
+    """Where the public keys come from."""
+
+    def public_keys(self) -> Mapping[int, bytes]:
+        """Raw 32-byte Ed25519 keys by version.
+
+        Raises:
+            VaultUnavailable: Vault gave no answer in time.
+        """
+        ...
+
+
+class TokenKeys:
+    """Keys by version; safe to share between threads.
+
+    Args:
+        source: asked for the keys.
+        max_age: seconds after which they are fetched again.
+        min_interval: seconds between two fetches on account of an unknown version.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        source: PublicKeys,
+        *,
+        max_age: float = MAX_AGE,
+        min_interval: float = MIN_INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._max_age = max_age
+        self._min_interval = min_interval
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._keys: Mapping[int, OKPKey] = {}
+        self._raw: Mapping[int, bytes] = {}
+        self._fetched: float | None = None
+
+    def get(self, version: int) -> OKPKey | None:
+        """The key of a version, or None if there is none.
+
+        Raises:
+            VaultUnavailable: the keys are too old, or lack the version, and cannot be fetched.
+        """
+        self._refresh(self._max_age)
+        if version not in self._keys:
+            self._refresh(self._min_interval)
+        return self._keys.get(version)
+
+    def newest(self) -> int:
+        """The newest version.
+
+        Raises:
+            VaultUnavailable: the keys cannot be fetched.
+            LookupError: there are none.
+        """
+        self._refresh(self._max_age)
+        if not self._keys:
+            raise LookupError("there is no key to sign disclosure tokens with")
+        return max(self._keys)
+
+    def jwks(self) -> dict[str, list[dict[str, str]]]:
+        """The keys as a JSON Web Key Set (RFC 7517, RFC 8037), oldest first, for publication.
+
+        Raises:
+            VaultUnavailable: the keys cannot be fetched.
+        """
+        self._refresh(self._max_age)
+        return {"keys": [_jwk(version, raw) for version, raw in sorted(self._raw.items())]}
+
+    def _refresh(self, age: float) -> None:
+        """Fetch the keys unless they were fetched less than `age` seconds ago."""
+        if self._younger_than(age):
+            return
+        with self._lock:
+            # Whoever waited here for another's fetch needs none of his own.
+            if self._younger_than(age):
+                return
+            raw = dict(self._source.public_keys())
+            keys = {version: _key(version, value) for version, value in raw.items()}
+            # A failed fetch leaves all as it was: the age of the keys goes on counting.
+            self._raw, self._keys, self._fetched = raw, keys, self._clock()
+
+    def _younger_than(self, age: float) -> bool:
+        fetched = self._fetched
+        return fetched is not None and self._clock() - fetched < age
+
+
+def key_id(version: int) -> str:
+    """The `kid` of a version."""
+    return f"{KEY_NAME}:{version}"
+
+
+def _jwk(version: int, raw: bytes) -> dict[str, str]:
+    return {
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "alg": ALGORITHM,
+        "use": "sig",
+        "kid": key_id(version),
+        "x": base64.urlsafe_b64encode(raw).rstrip(b"=").decode(),
+    }
+
+
+def _key(version: int, raw: bytes) -> OKPKey:
+    return OKPKey.import_key(dict(_jwk(version, raw)))
