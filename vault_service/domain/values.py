@@ -74,17 +74,18 @@ def search_key(data_class: DataClass, raw: object, *, pointer: str = "/value") -
     return _parser(data_class)(data_class, raw, pointer).normalised
 
 
-def select_fields(data_class: DataClass, sealed: bytes, fields: Sequence[str]) -> object:
+def select_fields(data_class: DataClass, sealed: bytes, fields: Sequence[str] | None) -> object:
     """What a reveal that is restricted to `fields` returns of a sealed value.
 
-    No fields at all means no restriction. Fields of other classes are passed over, because one
-    scope may name the fields of several classes; an optional field that the value lacks is absent.
+    None means no restriction; an empty sequence means that nothing is told. Fields of other
+    classes are passed over, because one scope may name the fields of several classes; an optional
+    field that the value lacks is absent.
 
     Raises:
         DisclosureRefused: `fields_outside_scope`, if none of the fields belongs to the class.
     """
     value: object = json.loads(sealed)
-    if not fields:
+    if fields is None:
         return value
     wanted = [name for name in classes.rule(data_class).fields if name in fields]
     if not wanted:

@@ -1,0 +1,81 @@
+"""What the worker does by itself: expired tokens, grants and stored answers come to their end.
+
+Everything here is already without effect when it is found: reads and reveals look at the clock.
+One worker is at it at a time, by a locked row; a worker that dies leaves the rest to the next.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from vault_service.ledger.entries import Event
+from vault_service.services.audit import Audit
+from vault_service.services.ports import UnitOfWork
+
+LEASE: Final = "housekeeping"
+ACTOR: Final = "worker"
+# Rows of one transaction: small enough that nobody waits for its locks.
+BATCH: Final = 500
+# How long a repeated request is recognised.
+ANSWER_LIFE: Final = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """How many of each came to an end in one round."""
+
+    tokens: int = 0
+    grants: int = 0
+    answers: int = 0
+
+    @property
+    def more(self) -> bool:
+        """Whether a kind filled its batch, so that another round is due at once."""
+        return BATCH in (self.tokens, self.grants, self.answers)
+
+
+class Housekeeping:
+    """The use case. Needs the worker's database role."""
+
+    def __init__(self, *, uow: UnitOfWork, audit: Audit, holder: str) -> None:
+        self._uow = uow
+        self._audit = audit
+        self._holder = holder
+
+    def sweep(self) -> Swept | None:
+        """One round, in one unit of work; None while another worker is at it.
+
+        Raises:
+            Unavailable: the database is; nothing was done.
+        """
+        with self._uow.begin() as tx:
+            if not tx.leases.hold(LEASE, self._holder):
+                return None
+            now = tx.clock.now()
+            expired = tx.records.erase_expired(BATCH)
+            by_customer: dict[str, list[str]] = defaultdict(list)
+            for _, token, customer, _ in expired:
+                by_customer[customer].append(token)
+            entries = [
+                row
+                for customer, gone in by_customer.items()
+                for row in self._audit.entries(
+                    Event.TOKENS_EXPIRED, ACTOR, at=now, customer=customer, tokens=gone
+                )
+            ]
+            ended = tx.disclosures.expire_due(BATCH)
+            for grant in ended:
+                entries += self._audit.entries(
+                    Event.DISCLOSURE_EXPIRED,
+                    ACTOR,
+                    at=now,
+                    grant=grant,
+                    details={"uses_left": grant.uses_left},
+                )
+            if entries:
+                tx.outbox.append(entries)
+            answers = tx.idempotency.purge(ANSWER_LIFE, BATCH)
+        return Swept(tokens=len(expired), grants=len(ended), answers=answers)

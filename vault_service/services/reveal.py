@@ -1,0 +1,401 @@
+"""Reveal: plaintext to the holder of a disclosure token, once.
+
+Three things must agree, and no two of them are enough: the caller's own credential, the token's
+signature, and the grant's row. The steps of a batch, whoever its callers are:
+
+1. verify each token by the database's clock, and that its holder is the caller.
+2. read the grants and the sealed records; check that the request stays within both scopes.
+3. have Vault unwrap the data keys.
+4. one unit of work: consume a use of each token and grant, append the ledger entries; commit.
+5. only now open the values.
+
+What fails before the commit reveals nothing and spends nothing. If the commit's outcome is
+unknown, the answer is a refusal, and the use counts as spent.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from keys.envelope import Context, open_
+from keys.errors import CiphertextRejected
+from keys.secret import Secret
+from vault_service.domain import tokens as names
+from vault_service.domain.actors import Action
+from vault_service.domain.classes import DataClass, rule
+from vault_service.domain.disclosures import State
+from vault_service.domain.values import select_fields
+from vault_service.errors import (
+    DisclosureRefused,
+    InvalidInput,
+    NotFound,
+    ServiceError,
+    Unavailable,
+)
+from vault_service.ledger.entries import Event, Outcome
+from vault_service.services.audit import Audit, new_entry_id
+from vault_service.services.context import Caller
+from vault_service.services.disclosure_token import DisclosureClaims, Verifier
+from vault_service.services.disclosures import state_now
+from vault_service.services.gather import Gather
+from vault_service.services.ports import (
+    DisclosureRow,
+    OutboxEntry,
+    SealedRecord,
+    UnitOfWork,
+    Unwrapping,
+    UseClaim,
+)
+from vault_service.services.views import Receipt, RevealAnswer, Revealed
+
+MAX_TOKENS: Final = 1000
+# Callers of one batch: each may bring up to 1,000 values, so fewer share one than elsewhere.
+MAX_BATCH: Final = 64
+
+_log = structlog.get_logger(__name__)
+
+
+class ValueUnreadable(ServiceError):
+    """A stored value does not open: it was changed, moved, or its key was destroyed."""
+
+    code = "value_unreadable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """One call."""
+
+    caller: Caller
+    token: str = field(repr=False)
+    tokens: tuple[str, ...]
+    fields: tuple[str, ...] | None
+
+
+@dataclass(slots=True)
+class _Work:
+    """A call under way. `refusal` ends it; otherwise `granted` becomes true with the commit."""
+
+    asked: _Asked
+    entry: str
+    claims: DisclosureClaims | None = None
+    grant: DisclosureRow | None = None
+    records: dict[str, SealedRecord] = field(default_factory=dict, repr=False)
+    keys: dict[str, Secret] = field(default_factory=dict, repr=False)
+    granted: bool = False
+    refusal: ServiceError | None = None
+
+
+class Reveal:
+    """The use case. Thread-safe; concurrent calls are gathered."""
+
+    def __init__(
+        self, *, uow: UnitOfWork, unwrapping: Unwrapping, verifier: Verifier, audit: Audit
+    ) -> None:
+        self._uow = uow
+        self._unwrapping = unwrapping
+        self._verifier = verifier
+        self._audit = audit
+        self._calls = Gather[_Asked, RevealAnswer](self._run, max_batch=MAX_BATCH)
+
+    def submit(
+        self,
+        caller: Caller,
+        *,
+        disclosure_token: str | None,
+        tokens: Sequence[str],
+        fields: Sequence[str] | None,
+    ) -> RevealAnswer:
+        """Reveal values; one result for each token, in order, and the receipt.
+
+        Args:
+            caller: who asks; must be the token's holder.
+            disclosure_token: the JWS from the header.
+            tokens: which records, 1 to 1,000, none twice.
+            fields: only these fields; all that the grant covers, if None.
+
+        Raises:
+            Forbidden: the caller has no role for it.
+            DisclosureRefused: the token or its grant does not cover this; the code says why.
+            InvalidInput: the list of tokens is wrong.
+            NotFound: none of the records is there any more; the use is not spent.
+            VaultUnavailable: no key could be unwrapped; the use is not spent.
+            Unavailable: the database is; with code `commit_unknown` the use counts as spent.
+        """
+        self._audit.require(caller, Action.REVEAL)
+        if not 1 <= len(tokens) <= MAX_TOKENS:
+            raise InvalidInput(
+                f"1 to {MAX_TOKENS} tokens at once", code="batch_size", pointer="/tokens"
+            )
+        if len(set(tokens)) != len(tokens):
+            raise InvalidInput("a token stands twice", code="tokens_repeat", pointer="/tokens")
+        if not disclosure_token:
+            missing = DisclosureRefused(
+                "a disclosure token is needed in the header Disclosure-Token",
+                code="disclosure_token_missing",
+            )
+            self._audit.refused(Event.REVEAL_REFUSED, caller, reason=missing.code)
+            raise missing
+        asked = _Asked(
+            caller=caller,
+            token=disclosure_token,
+            tokens=tuple(tokens),
+            fields=None if fields is None else tuple(fields),
+        )
+        return self._calls.submit(asked, deadline=caller.deadline)
+
+    def _run(self, asked: list[_Asked]) -> list[RevealAnswer | Exception]:
+        works = [_Work(each, new_entry_id()) for each in asked]
+        self._verify(works)
+        self._unwrap([work for work in works if work.refusal is None])
+        now = self._consume(works)
+        return [work.refusal or self._open(work, now) for work in works]
+
+    # ------------------------------------------------------------ steps 1 and 2
+
+    def _verify(self, works: Sequence[_Work]) -> None:
+        with self._uow.begin(read_only=True) as tx:
+            now = tx.clock.now()
+            for work in works:
+                try:
+                    work.claims = self._verifier.verify(
+                        work.asked.token, now=now, holder=work.asked.caller.principal.id
+                    )
+                except DisclosureRefused as refusal:
+                    work.refusal = refusal
+            live = [(work, work.claims) for work in works if work.claims is not None]
+            grants = tx.disclosures.grants(
+                list({(names.bucket_from_jti(claims.jti), claims.grant) for _, claims in live})
+            )
+            wanted = {name for work, _ in live for name in _names(work.asked)}
+            records = tx.records.sealed(list(wanted)) if wanted else {}
+        for work, claims in live:
+            try:
+                work.grant = _grant(grants.get(claims.grant), claims, work.asked.caller)
+                _within(work.grant, claims, work.asked, records)
+            except ServiceError as refusal:
+                work.refusal = refusal
+                continue
+            work.records = {
+                token: records[token] for token in work.asked.tokens if token in records
+            }
+            if not work.records:
+                work.refusal = NotFound("none of these tokens is there", code="token_not_found")
+
+    # ------------------------------------------------------------ step 3
+
+    def _unwrap(self, works: Sequence[_Work]) -> None:
+        places = [(work, token) for work in works for token in work.records]
+        if not places:
+            return
+        keys = self._unwrapping.unwrap([work.records[token].wrapped_key for work, token in places])
+        for (work, token), key in zip(places, keys, strict=True):
+            if isinstance(key, Secret):
+                work.keys[token] = key
+
+    # ------------------------------------------------------------ step 4
+
+    def _consume(self, works: Sequence[_Work]) -> datetime:
+        """Spend the uses and write the entries. Returns the database's time."""
+        with self._uow.begin() as tx:
+            now = tx.clock.now()
+            waiting = [work for work in works if work.refusal is None]
+            while waiting:
+                # A grant stands once in each statement; a second caller of it waits his turn.
+                turn = {work.grant.id: work for work in reversed(waiting) if work.grant}
+                used = tx.disclosures.use([_use(work) for work in turn.values()])
+                for work in turn.values():
+                    work.granted = work.claims is not None and work.claims.jti in used
+                    if not work.granted:
+                        work.refusal = DisclosureRefused(
+                            "this disclosure token or its grant has been used up or ended",
+                            code="disclosure_spent",
+                        )
+                waiting = [work for work in waiting if work not in turn.values()]
+            tx.outbox.append([row for work in works for row in self._entries(work, now)])
+        return now
+
+    def _entries(self, work: _Work, now: datetime) -> list[OutboxEntry]:
+        jti = {"jti": work.claims.jti} if work.claims else {}
+        if work.refusal is not None or work.grant is None:
+            return self._audit.entries(
+                Event.REVEAL_REFUSED,
+                work.asked.caller,
+                at=now,
+                outcome=Outcome.REFUSED,
+                entry_id=work.entry,
+                grant=work.grant,
+                reason=work.refusal.code if work.refusal else None,
+                details=jti,
+            )
+        customers = {record.customer for record in work.records.values()}
+        return self._audit.entries(
+            Event.REVEAL_ALLOWED,
+            work.asked.caller,
+            at=now,
+            entry_id=work.entry,
+            grant=work.grant,
+            tokens=list(work.records),
+            count=len(work.records),
+            customer=customers.pop() if len(customers) == 1 else None,
+            details={
+                **jti,
+                "category": work.grant.category,
+                "recipient": work.grant.recipient_kind,
+            },
+        )
+
+    # ------------------------------------------------------------ step 5
+
+    def _open(self, work: _Work, now: datetime) -> RevealAnswer | Exception:
+        grant = work.grant
+        if grant is None or not work.granted:  # nothing is opened without a committed use
+            return Unavailable("the use was not committed", code="internal_error")
+        results = [self._value(work, grant, token) for token in work.asked.tokens]
+        return RevealAnswer(
+            results=tuple(results),
+            receipt=Receipt(
+                entry=work.entry,
+                grant=grant.id,
+                ground=grant.ground,
+                clause=grant.clause,
+                at=now,
+                values=sum(isinstance(result, Revealed) for result in results),
+            ),
+        )
+
+    def _value(self, work: _Work, grant: DisclosureRow, token: str) -> Revealed | ServiceError:
+        record = work.records.get(token)
+        if record is None:
+            return NotFound("there is no such token", code="token_not_found")
+        try:
+            plain = _plain(record, work.keys.get(token))
+        except CiphertextRejected:
+            # Somebody changed the row, or Vault's key is not the one that wrapped it.
+            _log.error("alarm", alarm="value_unreadable", token=token, grant=grant.id)
+            return ValueUnreadable("this value does not open; an alarm was raised")
+        data_class = DataClass(record.data_class)
+        try:
+            value = select_fields(data_class, plain, _fields(data_class, grant, work.asked))
+        except DisclosureRefused as refusal:
+            return refusal
+        return Revealed(id=token, data_class=record.data_class, value=value)
+
+
+def _plain(record: SealedRecord, key: Secret | None) -> bytes:
+    """The value of a record, its context rebuilt from the row's own columns.
+
+    Raises:
+        CiphertextRejected: the key did not unwrap, or the envelope does not open.
+    """
+    if key is None:
+        raise CiphertextRejected
+    context = Context(
+        token=record.token,
+        customer=record.customer,
+        data_class=record.data_class,
+        record_version=record.version,
+    )
+    return open_(key, record.envelope, context)
+
+
+def _names(asked: _Asked) -> list[tuple[int, str]]:
+    """(bucket, token) of what is asked for; what has no token's form names nothing."""
+    found: list[tuple[int, str]] = []
+    for token in asked.tokens:
+        try:
+            found.append((names.bucket_from_token(token), token))
+        except InvalidInput:
+            continue
+    return found
+
+
+def _grant(row: DisclosureRow | None, claims: DisclosureClaims, caller: Caller) -> DisclosureRow:
+    """The grant's row, if it stands behind the token.
+
+    Raises:
+        DisclosureRefused: there is none, or it says otherwise than the token.
+    """
+    if row is None:
+        raise DisclosureRefused("there is no such grant", code="disclosure_grant_unknown")
+    if row.requester != caller.principal.id:
+        raise DisclosureRefused("the grant is another's", code="disclosure_token_holder")
+    if row.policy != claims.policy:
+        raise DisclosureRefused(
+            "the token names another version of the policy than the grant",
+            code="disclosure_policy_mismatch",
+        )
+    state = state_now(row)
+    if state is not State.ACTIVE:
+        raise DisclosureRefused(f"the grant is {state}", code=f"disclosure_{state}")
+    return row
+
+
+def _within(
+    row: DisclosureRow,
+    claims: DisclosureClaims,
+    asked: _Asked,
+    records: dict[str, SealedRecord],
+) -> None:
+    """Return if what is asked for lies within the grant and within the token.
+
+    Raises:
+        DisclosureRefused: it does not; which part is not told, for it may be a guess.
+    """
+    exceeded = DisclosureRefused(
+        "this asks for more than was granted", code="disclosure_scope_exceeded"
+    )
+    if not claims.matches(row):
+        raise DisclosureRefused(
+            "the token names another scope than the grant", code="disclosure_scope_mismatch"
+        )
+    if row.tokens is not None:
+        if not set(asked.tokens) <= set(row.tokens):
+            raise exceeded
+    else:
+        for token in asked.tokens:
+            record = records.get(token)
+            if (
+                record is None
+                or record.customer != row.customer
+                or record.data_class not in (row.classes or ())
+            ):
+                raise exceeded
+    if asked.fields is None:
+        return
+    known = {
+        name
+        for token in asked.tokens
+        if token in records
+        for name in rule(DataClass(records[token].data_class)).fields
+    }
+    if not set(asked.fields) <= (known if row.fields is None else set(row.fields)):
+        raise exceeded
+
+
+def _fields(data_class: DataClass, grant: DisclosureRow, asked: _Asked) -> tuple[str, ...]:
+    """Which of a class's fields are told: those that the grant covers and the caller wants."""
+    return tuple(
+        name
+        for name in rule(data_class).fields
+        if (grant.fields is None or name in grant.fields)
+        and (asked.fields is None or name in asked.fields)
+    )
+
+
+def _use(work: _Work) -> UseClaim:
+    if work.claims is None or work.grant is None:
+        raise Unavailable("a use without a grant", code="internal_error")
+    return UseClaim(
+        bucket=work.grant.bucket,
+        jti=work.claims.jti,
+        disclosure=work.grant.id,
+        holder=work.asked.caller.principal.id,
+        policy=work.grant.policy,
+        entry=uuid.UUID(work.entry),
+    )
