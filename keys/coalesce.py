@@ -1,0 +1,157 @@
+"""Many concurrent callers, one request: leader and followers, no timer, no thread of its own.
+
+Whoever finds nobody at work leads: it runs what has queued, hands out the results, and when its
+own items are done passes the lead to the next caller in the queue. What arrives while a request
+is under way waits and goes together in the next one. A lone caller pays nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from keys.errors import KeysError, Outage, VaultUnavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class _Group(Generic[T, R]):
+    """One caller's items, their results as they come, and the caller's bell."""
+
+    __slots__ = ("bell", "items", "left", "next", "results")
+
+    def __init__(self, items: Sequence[T]) -> None:
+        self.items = items
+        self.results: list[R | Exception | None] = [None] * len(items)
+        self.next = 0  # the first item that no request has taken yet
+        self.left = len(items)  # how many results are still to come
+        self.bell = threading.Event()  # rung when done, and when asked to lead
+
+
+class Coalescer(Generic[T, R]):
+    """Gathers the items of concurrent callers into shared batches.
+
+    `run` gets up to `max_batch` items and returns one result or exception for each, in order. If
+    `run` itself raises a `KeysError`, every item of that batch gets it.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[T]], list[R | Exception]],
+        *,
+        max_batch: int,
+        max_queue: int,
+    ) -> None:
+        self._run = run
+        self._max_batch = max_batch
+        self._max_queue = max_queue
+        self._lock = threading.Lock()
+        self._queue: deque[_Group[T, R]] = deque()
+        self._waiting = 0
+        self._leading = False
+
+    def submit_many(self, items: Sequence[T], timeout: float) -> list[R | Exception]:
+        """Return one result or exception per item, in order.
+
+        Args:
+            items: this caller's items; they may travel in several batches.
+            timeout: seconds to wait for other callers' requests; a leader's own request is bounded
+                by `run` itself.
+
+        Raises:
+            VaultUnavailable: more than `max_queue` items wait already, or the time is over.
+        """
+        group: _Group[T, R] = _Group(items)
+        if not items:
+            return []
+        with self._lock:
+            # A single large caller is always let in; the limit is for many that pile up.
+            if self._waiting and self._waiting + len(items) > self._max_queue:
+                raise VaultUnavailable("too many callers are waiting", reason=Outage.OVERLOADED)
+            self._queue.append(group)
+            self._waiting += len(items)
+            lead = not self._leading
+            self._leading = True
+        if not lead:
+            lead = self._follow(group, timeout)
+        if lead:
+            self._lead(group)
+        return [_filled(result) for result in group.results]
+
+    def _follow(self, group: _Group[T, R], timeout: float) -> bool:
+        """Wait until the group is done (False) or the lead is passed on to it (True)."""
+        rung = group.bell.wait(timeout)
+        with self._lock:
+            if group.left == 0:
+                return False
+            if rung or group.bell.is_set():
+                return True
+            # Withdraw what no request has taken; what is under way is left to finish unread.
+            if group in self._queue:
+                self._queue.remove(group)
+                self._waiting -= len(group.items) - group.next
+        raise VaultUnavailable("waited too long for a shared request", reason=Outage.SLOW)
+
+    def _lead(self, group: _Group[T, R]) -> None:
+        try:
+            while group.left:
+                self._run_one_batch()
+        finally:
+            # Passed on whatever happens, or everyone who waits would wait for nobody.
+            with self._lock:
+                if self._queue:
+                    self._queue[0].bell.set()
+                else:
+                    self._leading = False
+
+    def _run_one_batch(self) -> None:
+        parts = self._take_batch()
+        items = [item for group, first, end in parts for item in group.items[first:end]]
+        results: Sequence[R | Exception | None] = [None] * len(items)
+        try:
+            answer = self._run(items)
+            if len(answer) != len(items):
+                raise VaultUnavailable("answer of a wrong length", reason=Outage.UNREADABLE)
+            results = answer
+        except KeysError as error:
+            results = [error] * len(items)
+        finally:
+            # Whatever `run` died of, nobody is left waiting for a batch that is no more.
+            self._hand_out(parts, results)
+
+    def _hand_out(
+        self, parts: list[tuple[_Group[T, R], int, int]], results: Sequence[R | Exception | None]
+    ) -> None:
+        done = iter(results)
+        with self._lock:
+            for group, first, end in parts:
+                for index in range(first, end):
+                    group.results[index] = next(done)
+                group.left -= end - first
+                if group.left == 0:
+                    group.bell.set()
+
+    def _take_batch(self) -> list[tuple[_Group[T, R], int, int]]:
+        """Take up to `max_batch` items off the queue, oldest callers first."""
+        room = self._max_batch
+        parts: list[tuple[_Group[T, R], int, int]] = []
+        with self._lock:
+            while room and self._queue:
+                group = self._queue[0]
+                first, end = group.next, min(len(group.items), group.next + room)
+                parts.append((group, first, end))
+                group.next = end
+                room -= end - first
+                self._waiting -= end - first
+                if end == len(group.items):
+                    self._queue.popleft()
+        return parts
+
+
+def _filled(result: R | Exception | None) -> R | Exception:
+    if result is None:  # a run that died of an error that is not ours; never a silent gap
+        return VaultUnavailable("shared request failed", reason=Outage.FAILING)
+    return result
