@@ -34,6 +34,7 @@ from vault_service.services.ports import (
     Transaction,
     UnitOfWork,
 )
+from vault_service.services.token_claims import Grant
 from vault_service.services.views import DecisionView, DisclosurePage, DisclosureView
 
 MAX_PAGE: Final = 100
@@ -633,6 +634,19 @@ def _view(
     )
 
 
-def is_active(row: DisclosureRow) -> bool:
-    """Whether the grant may be used, by the database's clock."""
-    return state_now(row) is State.ACTIVE and row.uses_left > 0
+def told_grant(row: DisclosureRow) -> Grant:
+    """The grant as far as a disclosure token tells of it."""
+    return Grant(
+        id=row.id,
+        policy=row.policy,
+        ground=row.ground,
+        category=row.category,
+        recipient=row.recipient_kind,
+        uses=row.uses,
+        scope=Scope(
+            tokens=row.tokens,
+            customer=row.customer,
+            classes=row.classes or (),
+            fields=row.fields,
+        ),
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from vault_service.domain import disclosures as rules
 from vault_service.domain import tokens
 from vault_service.domain.actors import Action
@@ -13,8 +11,8 @@ from vault_service.errors import Conflict, InvalidInput, NotFound
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
-from vault_service.services.disclosure_token import Issuer
-from vault_service.services.disclosures import state_now
+from vault_service.services.disclosure_token import TokenIssuer
+from vault_service.services.disclosures import state_now, told_grant
 from vault_service.services.ports import DisclosureRow, UnitOfWork
 from vault_service.services.views import IssuedDisclosureToken
 
@@ -22,7 +20,9 @@ from vault_service.services.views import IssuedDisclosureToken
 class Granting:
     """The use case."""
 
-    def __init__(self, *, uow: UnitOfWork, issuer: Issuer, policy: Policy, audit: Audit) -> None:
+    def __init__(
+        self, *, uow: UnitOfWork, issuer: TokenIssuer, policy: Policy, audit: Audit
+    ) -> None:
         self._uow = uow
         self._issuer = issuer
         self._policy = policy
@@ -47,13 +47,18 @@ class Granting:
             raise Conflict(
                 "the policy has changed since this grant was made", code="policy_changed"
             )
-        ends = row.now + ground.token_life
-        if row.expires_at is not None:
-            ends = min(ends, row.expires_at)
-        # A JWS counts whole seconds; the row must not outlive the token by the rest of one.
-        ends -= timedelta(microseconds=ends.microsecond)
+        if row.expires_at is None:
+            raise Conflict("the grant has no end", code="disclosure_not_active")
         jti = tokens.new_jti(row.bucket)
-        signed = self._issuer.issue(row, jti=jti, issued_at=row.now, expires_at=ends)
+        issued = self._issuer.issue(
+            told_grant(row),
+            holder=caller.principal.id,
+            jti=jti,
+            now=row.now,
+            life=ground.token_life,
+            grant_ends=row.expires_at,
+        )
+        ends = issued.claims.expires_at
         with self._uow.begin() as tx:
             tx.disclosures.insert_token(
                 row.bucket,
@@ -73,7 +78,7 @@ class Granting:
                     details={"jti": jti, "expires_at": int(ends.timestamp())},
                 )
             )
-        return IssuedDisclosureToken(expires_at=ends, token=signed)
+        return IssuedDisclosureToken(expires_at=ends, token=issued.token)
 
     def _grant(self, caller: Caller, disclosure: str) -> DisclosureRow:
         missing = NotFound("there is no such disclosure request", code="disclosure_not_found")

@@ -68,13 +68,7 @@ class Housekeeping:
             ]
             ended = tx.disclosures.expire_due(BATCH)
             for grant in ended:
-                entries += self._audit.entries(
-                    Event.DISCLOSURE_EXPIRED,
-                    ACTOR,
-                    at=now,
-                    grant=grant,
-                    details={"uses_left": grant.uses_left},
-                )
+                entries += self._audit.entries(Event.DISCLOSURE_EXPIRED, ACTOR, at=now, grant=grant)
             if entries:
                 tx.outbox.append(entries)
             answers = tx.idempotency.purge(ANSWER_LIFE, BATCH)

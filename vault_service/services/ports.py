@@ -244,6 +244,21 @@ class DisclosureRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndedGrant:
+    """A grant that has expired, as far as the worker's role may see it."""
+
+    bucket: int
+    id: str
+    requester: str
+    ground: str
+    category: str
+    clause: str
+    policy: str
+    recipient_kind: str
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRow:
     """One officer's decision on a request."""
 
@@ -538,8 +553,8 @@ class Disclosures(Protocol):
         """
         ...
 
-    def expire_due(self, limit: int) -> list[DisclosureRow]:
-        """Move active grants past their end to expired; the rows."""
+    def expire_due(self, limit: int) -> list[EndedGrant]:
+        """Move active grants past their end to expired; what they were."""
         ...
 
 
