@@ -1,0 +1,128 @@
+"""Rotation of a key-encryption key: its steps as primitives, over a small port.
+
+    begin -> rewrap_batch … -> (the caller verifies that none is left) -> retire -> trim later
+
+`begin` makes the new version and forbids the old one to wrap; the caller then empties its
+pools. `retire` makes Vault refuse the old version altogether. Each step can be repeated after
+a crash. This module walks no table: who holds the wrapped keys feeds them in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from keys.data_keys import MAX_BATCH, WrappedKey
+from keys.errors import CiphertextRejected, VaultRefused
+from keys.operations import KeyInfo
+
+
+class Rotator(Protocol):
+    """What a rotation needs of Vault: the rights of the role `rotate`."""
+
+    def read_key(self, key: str) -> KeyInfo:
+        """Return a key's settings."""
+        ...
+
+    def rotate(self, key: str) -> None:
+        """Add a new version."""
+        ...
+
+    def configure(
+        self,
+        key: str,
+        *,
+        min_encryption_version: int | None = None,
+        min_decryption_version: int | None = None,
+    ) -> None:
+        """Set the version limits."""
+        ...
+
+    def rewrap(self, key: str, ciphertexts: Sequence[str]) -> list[str | CiphertextRejected]:
+        """Bring ciphertexts to the newest version."""
+        ...
+
+    def trim(self, key: str, min_available_version: int) -> None:
+        """Delete the versions below."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A rotation that has begun; `resumed` where an earlier try had already rotated."""
+
+    key: str
+    from_version: int
+    to_version: int
+    resumed: bool
+
+
+def begin(port: Rotator, key: str) -> Begun:
+    """Make a new version of `key` and forbid all older ones to wrap.
+
+    If an earlier try died between the two steps, only the second is done.
+
+    Raises:
+        VaultUnavailable, VaultDenied, KeyNotReady, VaultRefused: call again to go on.
+    """
+    before = port.read_key(key)
+    in_force = max(1, before.min_encryption_version)
+    resumed = before.latest_version > in_force
+    if not resumed:
+        port.rotate(key)
+    newest = port.read_key(key).latest_version
+    port.configure(key, min_encryption_version=newest)
+    return Begun(key=key, from_version=in_force, to_version=newest, resumed=resumed)
+
+
+def rewrap_batch(
+    port: Rotator, wrapped: Sequence[WrappedKey]
+) -> list[WrappedKey | CiphertextRejected]:
+    """Return each wrapped key under the newest version of its KEK, or the refusal in its place.
+
+    Args:
+        port: Vault.
+        wrapped: at most 200 keys under one KEK.
+
+    Raises:
+        ValueError: too many keys, or of several KEKs.
+        VaultUnavailable, VaultDenied, KeyNotReady, VaultRefused: nothing was rewrapped.
+    """
+    if len(wrapped) > MAX_BATCH or len({key.kek for key in wrapped}) > 1:
+        raise ValueError("a rewrap batch has at most 200 keys under one kek")
+    if not wrapped:
+        return []
+    kek = wrapped[0].kek
+    results = port.rewrap(kek, [key.ciphertext for key in wrapped])
+    return [
+        text if isinstance(text, CiphertextRejected) else WrappedKey.parse(kek, text)
+        for text in results
+    ]
+
+
+def retire(port: Rotator, key: str, version: int) -> None:
+    """Have Vault refuse every version below `version`; a limit is never lowered.
+
+    Raises:
+        VaultRefused: the version does not exist, or older ones may still wrap.
+        VaultUnavailable, VaultDenied, KeyNotReady: nothing was set.
+    """
+    info = port.read_key(key)
+    if not info.min_decryption_version <= version <= info.latest_version:
+        raise VaultRefused("no such version to retire to")
+    if info.min_encryption_version < version:
+        raise VaultRefused("older versions may still wrap: begin the rotation first")
+    port.configure(key, min_decryption_version=version)
+
+
+def trim(port: Rotator, key: str, version: int) -> None:
+    """Delete every version below `version` for ever, once they are retired.
+
+    Raises:
+        VaultRefused: older versions are still in force.
+        VaultUnavailable, VaultDenied, KeyNotReady: nothing was deleted.
+    """
+    if port.read_key(key).min_decryption_version < version:
+        raise VaultRefused("older versions are still in force: retire them first")
+    port.trim(key, version)
