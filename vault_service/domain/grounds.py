@@ -10,8 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
+from typing import Final
 
 from vault_service.domain.evidence import EvidenceField
+
+# No policy can make a disclosure token live longer.
+MAX_TOKEN_LIFE: Final = timedelta(seconds=300)
 
 
 class NoticeRule(StrEnum):

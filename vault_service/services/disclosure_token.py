@@ -23,6 +23,7 @@ from typing import Any, Final, NoReturn, Protocol
 from joserfc import jws
 from joserfc.errors import JoseError
 
+from vault_service.domain.grounds import MAX_TOKEN_LIFE
 from vault_service.errors import DisclosureRefused
 from vault_service.ledger import canonical
 from vault_service.services.token_claims import (
@@ -50,7 +51,7 @@ __all__ = [
 ]
 
 TYPE: Final = "disclosure+jwt"
-MAX_LIFE: Final = timedelta(seconds=300)
+MAX_LIFE: Final = MAX_TOKEN_LIFE
 # Shorter than the header line that common proxies pass on (nginx and gunicorn: 8 KiB).
 MAX_LENGTH: Final = 7936
 _SIGNATURE_BYTES: Final = 64
