@@ -1,7 +1,8 @@
 """Reads a policy file and refuses what contradicts itself, with file, line and reason.
 
-All contradictions are told at once. What is read becomes `domain.grounds.Policy`, whose version is the
-SHA-256 of the file's bytes. The limits below hold for every policy; a file can only be stricter.
+All contradictions are told at once. What is read becomes `domain.grounds.Policy`, whose version
+is the SHA-256 of the file's bytes. The limits below hold for every policy; a file can only be
+stricter.
 This module decides nothing about requests.
 """
 
