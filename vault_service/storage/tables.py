@@ -257,8 +257,8 @@ disclosure_decisions: Final = Table(
         ["disclosures.bucket", "disclosures.id", "disclosures.requester"],
     ),
     _bucket_range(),
-    CheckConstraint("principal <> requester", name="not_own_request"),
-    CheckConstraint("kind IN ('determine', 'approve', 'deny')", name="kind"),
+    CheckConstraint("principal <> requester OR kind = 'withdraw'", name="not_own_request"),
+    CheckConstraint("kind IN ('determine', 'approve', 'deny', 'revoke', 'withdraw')", name="kind"),
 )
 
 disclosure_tokens: Final = Table(

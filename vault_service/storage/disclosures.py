@@ -1,0 +1,371 @@
+"""The repository of disclosure requests, the decisions on them, and the tokens issued for them.
+
+Times are stamped by the database's clock. Using a token is one statement that locks the grant's
+row and the token's row before it looks at either, so that no race can spend either twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from keys.data_keys import WrappedKey
+from vault_service.errors import NotFound
+from vault_service.services.ports import (
+    DecisionRow,
+    DisclosureRow,
+    NewDisclosure,
+    Sealed,
+    UseClaim,
+)
+from vault_service.storage.session import Row, Session
+
+_COLUMNS: Final = (
+    b"d.bucket, d.id, d.state, d.requester, d.ground, d.category, d.clause, d.policy,"
+    b" d.recipient_kind, d.tokens, d.customer, d.classes, d.fields, d.uses, d.uses_left,"
+    b" d.duration_seconds, d.approvals_needed, d.determination_needed, d.details_envelope,"
+    b" d.details_wrapped_key, d.details_kek, d.details_kek_version, d.details_salt, d.created_at,"
+    b" d.submitted_at, d.activated_at, d.expires_at, d.ended_at, clock_timestamp()"
+)
+_INSERT: Final = (
+    b"""
+INSERT INTO disclosures AS d (
+    bucket, id, state, requester, ground, category, clause, policy, recipient_kind, tokens,
+    customer, classes, fields, uses, uses_left, duration_seconds, approvals_needed,
+    determination_needed, details_envelope, details_wrapped_key, details_kek, details_kek_version,
+    details_salt, submitted_at
+) VALUES (
+    %(bucket)b, %(id)b, %(state)b, %(requester)b, %(ground)b, %(category)b, %(clause)b, %(policy)b,
+    %(recipient_kind)b, %(tokens)b::text[], %(customer)b, %(classes)b::text[], %(fields)b::text[],
+    %(uses)b, %(uses)b, %(duration)b, %(approvals)b, %(determination)b, %(envelope)b,
+    %(wrapped_key)b, %(kek)b, %(kek_version)b, %(salt)b,
+    CASE WHEN %(state)b::text = 'submitted' THEN now() END
+)
+RETURNING """
+    + _COLUMNS
+)
+_GET: Final = b"SELECT " + _COLUMNS + b" FROM disclosures AS d WHERE d.bucket = %b AND d.id = %b"
+_LOCK: Final = b" FOR NO KEY UPDATE OF d"
+_PAGE: Final = (
+    b"SELECT "
+    + _COLUMNS
+    + b" FROM disclosures AS d"
+    + b" WHERE (%(requester)b::text IS NULL OR d.requester = %(requester)b::text)"
+    + b" AND (%(state)b::text IS NULL OR d.state = %(state)b::text)"
+    + b" AND (%(after)b::text IS NULL OR d.id > %(after)b::text)"
+    + b" ORDER BY d.id LIMIT %(limit)b"
+)
+_SET_STATE: Final = (
+    b"""
+UPDATE disclosures AS d
+SET state = s.state,
+    submitted_at = CASE WHEN s.state = 'submitted' THEN now() ELSE d.submitted_at END,
+    activated_at = CASE WHEN s.state = 'active' THEN now() ELSE d.activated_at END,
+    expires_at = CASE
+        WHEN s.state = 'active'
+            THEN now() + coalesce(s.seconds, d.duration_seconds) * interval '1 second'
+        ELSE d.expires_at
+    END,
+    ended_at = CASE
+        WHEN s.state IN ('spent', 'expired', 'revoked', 'denied', 'withdrawn') THEN now()
+        ELSE d.ended_at
+    END
+FROM (SELECT %(state)b::text AS state, %(seconds)b::integer AS seconds) AS s
+WHERE d.bucket = %(bucket)b AND d.id = %(id)b
+RETURNING """
+    + _COLUMNS
+)
+_DECIDE: Final = b"""
+INSERT INTO disclosure_decisions (
+    bucket, disclosure, kind, principal, requester, comment_envelope, comment_wrapped_key,
+    comment_kek, comment_kek_version
+) VALUES (%b, %b, %b, %b, %b, %b, %b, %b, %b)
+ON CONFLICT (bucket, disclosure, kind, principal) DO NOTHING
+RETURNING kind
+"""
+_DECISIONS: Final = b"""
+SELECT kind, principal, at, comment_envelope, comment_wrapped_key, comment_kek, comment_kek_version
+FROM disclosure_decisions WHERE bucket = %b AND disclosure = %b
+ORDER BY at, kind, principal
+"""
+_INSERT_TOKEN: Final = b"""
+INSERT INTO disclosure_tokens (bucket, jti, disclosure, holder, issued_at, expires_at)
+VALUES (%b, %b, %b, %b, %b, %b)
+"""
+_GRANTS: Final = (
+    b"SELECT "
+    + _COLUMNS
+    + b" FROM unnest(%b::smallint[], %b::text[]) AS n (bucket, id)"
+    + b" JOIN disclosures AS d ON d.bucket = n.bucket AND d.id = n.id"
+)
+# `claimed` takes both locks, the grant's first, in the order of the grants. Where a rival had
+# them, it waits, and the server then judges the conditions anew on both rows as the rival left
+# them: a condition that is no longer true drops the claim before anything is changed. The updates
+# find rows that this statement holds, so they cannot fail for one row and succeed for the other.
+# clock_timestamp(), because now() would stand still while waiting for a lock.
+_USE: Final = (
+    b"""
+WITH claimed AS MATERIALIZED (
+    SELECT d.bucket, d.id, t.jti, c.entry
+    FROM unnest(%b::smallint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::uuid[])
+        AS c (bucket, jti, disclosure, holder, policy, entry)
+    JOIN disclosures AS d ON d.bucket = c.bucket AND d.id = c.disclosure
+    JOIN disclosure_tokens AS t ON t.bucket = c.bucket AND t.jti = c.jti
+    WHERE d.state = 'active' AND d.uses_left > 0 AND d.policy = c.policy
+        AND d.expires_at > clock_timestamp()
+        AND t.disclosure = d.id AND t.holder = c.holder AND t.used_at IS NULL
+        AND t.expires_at > clock_timestamp()
+    ORDER BY d.bucket, d.id
+    FOR NO KEY UPDATE OF d, t
+), used AS (
+    UPDATE disclosure_tokens AS t
+    SET used_at = clock_timestamp(), entry = c.entry
+    FROM claimed AS c
+    WHERE t.bucket = c.bucket AND t.jti = c.jti
+    RETURNING t.bucket, t.jti
+), spent AS (
+    UPDATE disclosures AS d
+    SET uses_left = d.uses_left - 1,
+        state = CASE WHEN d.uses_left = 1 THEN 'spent' ELSE d.state END,
+        ended_at = CASE WHEN d.uses_left = 1 THEN clock_timestamp() ELSE d.ended_at END
+    FROM claimed AS c
+    WHERE d.bucket = c.bucket AND d.id = c.id
+    RETURNING """
+    + _COLUMNS
+    + b""", c.jti
+)
+SELECT spent.* FROM spent JOIN used ON used.bucket = spent.bucket AND used.jti = spent.jti
+"""
+)
+_EXPIRE: Final = b"""
+UPDATE disclosures AS d
+SET state = 'expired', ended_at = now()
+FROM (
+    SELECT bucket, id FROM disclosures
+    WHERE state = 'active' AND expires_at <= now()
+    ORDER BY expires_at
+    LIMIT %b
+    FOR NO KEY UPDATE SKIP LOCKED
+) AS due
+WHERE d.bucket = due.bucket AND d.id = due.id
+RETURNING """ + _COLUMNS.replace(b"d.details_envelope", b"''::bytea").replace(
+    b"d.details_salt", b"NULL::bytea"
+)
+
+
+class SqlDisclosures:
+    """Disclosure requests, decisions and issued tokens."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def insert(self, row: NewDisclosure) -> DisclosureRow:
+        """Insert a request."""
+        rows = self._session.rows(
+            _INSERT,
+            {
+                "bucket": row.bucket,
+                "id": row.id,
+                "state": row.state,
+                "requester": row.requester,
+                "ground": row.ground,
+                "category": row.category,
+                "clause": row.clause,
+                "policy": row.policy,
+                "recipient_kind": row.recipient_kind,
+                "tokens": _list(row.tokens),
+                "customer": row.customer,
+                "classes": _list(row.classes),
+                "fields": _list(row.fields),
+                "uses": row.uses,
+                "duration": int(row.duration.total_seconds()),
+                "approvals": row.approvals_needed,
+                "determination": int(row.determination_needed),
+                "envelope": row.details.envelope,
+                "wrapped_key": row.details.wrapped_key.ciphertext,
+                "kek": row.details.wrapped_key.kek,
+                "kek_version": row.details.wrapped_key.kek_version,
+                "salt": row.details_salt,
+            },
+        )
+        return _disclosure(rows[0])
+
+    def get(self, bucket: int, disclosure: str, *, lock: bool = False) -> DisclosureRow | None:
+        """One request, locked for the rest of the unit of work when asked."""
+        rows = self._session.rows(_GET + _LOCK if lock else _GET, (bucket, disclosure))
+        return _disclosure(rows[0]) if rows else None
+
+    def page(
+        self, *, requester: str | None, state: str | None, after: str | None, limit: int
+    ) -> list[DisclosureRow]:
+        """Requests ordered by id, after an id."""
+        rows = self._session.rows(
+            _PAGE, {"requester": requester, "state": state, "after": after, "limit": limit}
+        )
+        return [_disclosure(row) for row in rows]
+
+    def set_state(
+        self, bucket: int, disclosure: str, state: str, *, lasts: timedelta | None = None
+    ) -> DisclosureRow:
+        """Move to a state; stamps submitted_at, activated_at and expires_at, or ended_at.
+
+        `lasts` is how long a grant that becomes active lasts; without it, the row's duration.
+
+        Raises:
+            NotFound: there is no such request.
+        """
+        rows = self._session.rows(
+            _SET_STATE,
+            {
+                "state": state,
+                "seconds": None if lasts is None else int(lasts.total_seconds()),
+                "bucket": bucket,
+                "id": disclosure,
+            },
+        )
+        if not rows:
+            raise NotFound("there is no such disclosure")
+        return _disclosure(rows[0])
+
+    def decide(
+        self,
+        bucket: int,
+        disclosure: str,
+        *,
+        kind: str,
+        principal: str,
+        requester: str,
+        comment: Sealed | None,
+    ) -> bool:
+        """Insert a decision; False when this principal already decided so."""
+        wrapped = None if comment is None else comment.wrapped_key
+        rows = self._session.rows(
+            _DECIDE,
+            (
+                bucket,
+                disclosure,
+                kind,
+                principal,
+                requester,
+                None if comment is None else comment.envelope,
+                None if wrapped is None else wrapped.ciphertext,
+                None if wrapped is None else wrapped.kek,
+                None if wrapped is None else wrapped.kek_version,
+            ),
+        )
+        return bool(rows)
+
+    def decisions(self, bucket: int, disclosure: str) -> list[DecisionRow]:
+        """Decisions on one request, oldest first."""
+        rows = self._session.rows(_DECISIONS, (bucket, disclosure))
+        return [
+            DecisionRow(
+                kind=kind,
+                principal=principal,
+                at=at,
+                comment=None if envelope is None else _sealed(envelope, *wrapped),
+            )
+            for kind, principal, at, envelope, *wrapped in rows
+        ]
+
+    def insert_token(
+        self,
+        bucket: int,
+        *,
+        jti: str,
+        disclosure: str,
+        holder: str,
+        issued_at: datetime,
+        expires_at: datetime,
+    ) -> None:
+        """Register an issued disclosure token."""
+        self._session.defer(_INSERT_TOKEN, (bucket, jti, disclosure, holder, issued_at, expires_at))
+
+    def grants(self, names: Sequence[tuple[int, str]]) -> dict[str, DisclosureRow]:
+        """Requests by (bucket, id), unlocked."""
+        if not names:
+            return {}
+        distinct = dict.fromkeys(names)
+        rows = self._session.rows(
+            _GRANTS, ([bucket for bucket, _ in distinct], [name for _, name in distinct])
+        )
+        return {row[1]: _disclosure(row) for row in rows}
+
+    def use(self, claims: Sequence[UseClaim]) -> dict[str, DisclosureRow]:
+        """Consume one use of each claim's token and grant, or neither; by jti what succeeded.
+
+        The rows are as the use left them: `uses_left` is already one less.
+        """
+        if not claims:
+            return {}
+        if len({claim.disclosure for claim in claims}) != len(claims):
+            raise ValueError("a disclosure stands twice among the claims")
+        rows = self._session.rows(
+            _USE,
+            (
+                [claim.bucket for claim in claims],
+                [claim.jti for claim in claims],
+                [claim.disclosure for claim in claims],
+                [claim.holder for claim in claims],
+                [claim.policy for claim in claims],
+                [claim.entry for claim in claims],
+            ),
+        )
+        return {row[-1]: _disclosure(row) for row in rows}
+
+    def expire_due(self, limit: int) -> list[DisclosureRow]:
+        """Move active grants past their end to expired; the rows, without their evidence.
+
+        The worker has no right to read evidence or its salt: `details.envelope` is empty and
+        `details_salt` is None.
+        """
+        return [_disclosure(row) for row in self._session.rows(_EXPIRE, (limit,))]
+
+
+def _list(items: Sequence[str] | None) -> list[str] | None:
+    return None if items is None else list(items)
+
+
+def _tuple(items: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if items is None else tuple(items)
+
+
+def _sealed(envelope: bytes, ciphertext: str, kek: str, kek_version: int) -> Sealed:
+    return Sealed(
+        envelope=envelope,
+        wrapped_key=WrappedKey(kek=kek, kek_version=kek_version, ciphertext=ciphertext),
+    )
+
+
+def _disclosure(row: Row) -> DisclosureRow:
+    return DisclosureRow(
+        bucket=row[0],
+        id=row[1],
+        state=row[2],
+        requester=row[3],
+        ground=row[4],
+        category=row[5],
+        clause=row[6],
+        policy=row[7],
+        recipient_kind=row[8],
+        tokens=_tuple(row[9]),
+        customer=row[10],
+        classes=_tuple(row[11]),
+        fields=_tuple(row[12]),
+        uses=row[13],
+        uses_left=row[14],
+        duration=timedelta(seconds=row[15]),
+        approvals_needed=row[16],
+        determination_needed=bool(row[17]),
+        details=_sealed(row[18], row[19], row[20], row[21]),
+        details_salt=row[22],
+        created_at=row[23],
+        submitted_at=row[24],
+        activated_at=row[25],
+        expires_at=row[26],
+        ended_at=row[27],
+        now=row[28],
+    )

@@ -1,0 +1,276 @@
+"""The repository of sealed values.
+
+All of it is on the hot path: one statement for a batch, its columns passed as binary arrays, each
+looked up by key. Expired and erased records are left out by every reading, by the database's
+clock. Writers lock rows in the order of the deduplication key, so that two batches that share
+values never deadlock.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from keys.data_keys import WrappedKey
+from vault_service.services.ports import MaskedRecord, NewRecord, SealedRecord, UpsertedRecord
+from vault_service.storage.session import Row, Session
+
+_MASKED: Final = (
+    b"r.bucket, r.token, r.customer, r.class, r.format, r.version, r.mask, r.metadata,"
+    b" r.reference, r.created_at, r.expires_at"
+)
+_SEALED: Final = (
+    b"r.bucket, r.token, r.customer, r.class, r.version, r.envelope, r.kek, r.kek_version,"
+    b" r.wrapped_key"
+)
+_LIVE: Final = b"r.erased_at IS NULL AND (r.expires_at IS NULL OR r.expires_at > now())"
+_NAMED: Final = b"""
+FROM unnest(%b::smallint[], %b::text[]) AS n (bucket, token)
+JOIN records AS r ON r.bucket = n.bucket AND r.token = n.token
+"""
+
+# A role without SELECT on the sealed columns can run this: the conflict clause reads and writes
+# `expires_at` alone. An offered item drops out when its customer or its key version will not do.
+_UPSERT: Final = (
+    b"""
+INSERT INTO records AS r (
+    bucket, token, customer, class, format, variant, mask, fingerprint, fingerprint_version,
+    envelope, wrapped_key, kek, kek_version, metadata, reference, expires_at
+)
+SELECT
+    o.bucket, o.token, o.customer, o.class, o.format, o.variant, o.mask::jsonb, o.fingerprint,
+    o.fingerprint_version, o.envelope, o.wrapped_key, o.kek, o.kek_version, o.metadata::jsonb,
+    o.reference, o.expires_at
+FROM unnest(
+    %b::smallint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+    %b::bytea[], %b::integer[], %b::bytea[], %b::text[], %b::text[], %b::integer[], %b::text[],
+    %b::text[], %b::timestamptz[]
+) AS o (
+    bucket, token, customer, class, format, variant, mask, fingerprint, fingerprint_version,
+    envelope, wrapped_key, kek, kek_version, metadata, reference, expires_at
+)
+JOIN customers AS c ON c.bucket = o.bucket AND c.id = o.customer AND c.erased_at IS NULL
+LEFT JOIN key_floors AS f ON f.key = o.kek
+WHERE o.kek_version >= coalesce(f.min_version, 0)
+ORDER BY o.bucket, o.customer, o.class, o.fingerprint, o.variant
+ON CONFLICT (bucket, customer, class, fingerprint, variant) DO UPDATE
+SET expires_at = CASE
+    WHEN r.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL
+    ELSE greatest(r.expires_at, excluded.expires_at)
+END
+WHERE r.expires_at IS NULL OR r.expires_at > now()
+RETURNING """
+    + _MASKED
+    + b", r.fingerprint, r.variant"
+)
+
+_GET: Final = b"SELECT " + _MASKED + _NAMED + b"WHERE " + _LIVE
+_GET_SEALED: Final = b"SELECT " + _SEALED + _NAMED + b"WHERE " + _LIVE
+_OF_CUSTOMER: Final = (
+    b"SELECT "
+    + _SEALED
+    + b" FROM records AS r WHERE r.bucket = %b AND r.customer = %b AND r.class = ANY(%b::text[])"
+    + b" AND "
+    + _LIVE
+    + b" ORDER BY r.token LIMIT %b"
+)
+_PAGE: Final = (
+    b"SELECT "
+    + _MASKED
+    + b" FROM records AS r WHERE r.bucket = %(bucket)b AND r.customer = %(customer)b"
+    + b" AND (%(class)b::text IS NULL OR r.class = %(class)b::text)"
+    + b" AND (%(after)b::text IS NULL OR r.token > %(after)b::text) AND "
+    + _LIVE
+    + b" ORDER BY r.token LIMIT %(limit)b"
+)
+_BY_FINGERPRINT: Final = (
+    b"SELECT n.fingerprint, r.* FROM unnest(%b::text[], %b::bytea[]) AS n (class, fingerprint)"
+    b" CROSS JOIN LATERAL (SELECT "
+    + _MASKED
+    + b" FROM records AS r WHERE r.fingerprint = n.fingerprint AND r.class = n.class AND "
+    + _LIVE
+    + b" ORDER BY r.bucket, r.token LIMIT %b) AS r"
+)
+_ERASE: Final = b"SELECT token, customer, class FROM erase_records(%b::smallint[], %b::text[])"
+_ERASE_DUPLICATES: Final = b"""
+SELECT customer, token FROM erase_expired_duplicates(
+    %b::smallint[], %b::text[], %b::text[], %b::bytea[], %b::text[]
+)
+"""
+_ERASE_EXPIRED: Final = (
+    b"SELECT bucket, token, customer, class FROM erase_expired_records(%b::integer)"
+)
+
+
+class SqlRecords:
+    """Sealed values. Every method takes a batch."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def upsert(self, offered: Sequence[NewRecord]) -> list[UpsertedRecord]:
+        """Insert, or find the live record of the same deduplication key.
+
+        Raises:
+            TokenTaken: a card-shaped token is in use; nothing was written.
+            RowRefused: the tables will not take a row.
+            Unavailable: the database gave no answer.
+        """
+        if not offered:
+            return []
+        index = {
+            (new.bucket, new.customer, new.data_class, new.fingerprint, new.variant): place
+            for place, new in enumerate(offered)
+        }
+        if len(index) != len(offered):
+            raise ValueError("a deduplication key stands twice in one batch")
+        rows = self._session.rows(
+            _UPSERT,
+            (
+                [new.bucket for new in offered],
+                [new.token for new in offered],
+                [new.customer for new in offered],
+                [new.data_class for new in offered],
+                [new.format for new in offered],
+                [new.variant for new in offered],
+                [_json(new.mask) for new in offered],
+                [new.fingerprint for new in offered],
+                [new.fingerprint_version for new in offered],
+                [new.envelope for new in offered],
+                [new.wrapped_key.ciphertext for new in offered],
+                [new.wrapped_key.kek for new in offered],
+                [new.wrapped_key.kek_version for new in offered],
+                [None if new.metadata is None else _json(new.metadata) for new in offered],
+                [new.reference for new in offered],
+                [new.expires_at for new in offered],
+            ),
+        )
+        return [
+            UpsertedRecord(
+                index=index[row[0], row[2], row[3], row[11], row[12]], record=_masked(row)
+            )
+            for row in rows
+        ]
+
+    def erase_expired_duplicates(self, offered: Sequence[NewRecord]) -> list[tuple[str, str]]:
+        """Erase expired records that hold the deduplication keys; (customer, token) of each."""
+        if not offered:
+            return []
+        rows = self._session.rows(
+            _ERASE_DUPLICATES,
+            (
+                [new.bucket for new in offered],
+                [new.customer for new in offered],
+                [new.data_class for new in offered],
+                [new.fingerprint for new in offered],
+                [new.variant for new in offered],
+            ),
+        )
+        return [(customer, token) for customer, token in rows]
+
+    def masked(self, names: Sequence[tuple[int, str]]) -> dict[str, MaskedRecord]:
+        """Live records by (bucket, token)."""
+        if not names:
+            return {}
+        return {row[1]: _masked(row) for row in self._session.rows(_GET, _columns(names))}
+
+    def sealed(self, names: Sequence[tuple[int, str]]) -> dict[str, SealedRecord]:
+        """Live records by (bucket, token), sealed columns included."""
+        if not names:
+            return {}
+        return {row[1]: _sealed(row) for row in self._session.rows(_GET_SEALED, _columns(names))}
+
+    def sealed_of_customer(
+        self, bucket: int, customer: str, classes: Sequence[str], limit: int
+    ) -> list[SealedRecord]:
+        """Live records of one customer in some classes, by token."""
+        rows = self._session.rows(_OF_CUSTOMER, (bucket, customer, list(classes), limit))
+        return [_sealed(row) for row in rows]
+
+    def page(
+        self, bucket: int, customer: str, data_class: str | None, after: str | None, limit: int
+    ) -> list[MaskedRecord]:
+        """Live records of one customer, ordered by token, after a token."""
+        rows = self._session.rows(
+            _PAGE,
+            {
+                "bucket": bucket,
+                "customer": customer,
+                "class": data_class,
+                "after": after,
+                "limit": limit,
+            },
+        )
+        return [_masked(row) for row in rows]
+
+    def by_fingerprint(
+        self, fingerprints: Sequence[tuple[str, bytes]], limit: int
+    ) -> dict[bytes, list[MaskedRecord]]:
+        """Live records by (class, fingerprint), at most `limit` for each."""
+        if not fingerprints:
+            return {}
+        distinct = list(dict.fromkeys(fingerprints))
+        rows = self._session.rows(
+            _BY_FINGERPRINT,
+            ([name for name, _ in distinct], [digest for _, digest in distinct], limit),
+        )
+        found: dict[bytes, list[MaskedRecord]] = defaultdict(list)
+        for digest, *row in rows:
+            found[digest].append(_masked(tuple(row)))
+        return dict(found)
+
+    def erase(self, names: Sequence[tuple[int, str]]) -> dict[str, tuple[str, str]]:
+        """Destroy sealed columns, fingerprint and mask; token -> (customer, class) of each."""
+        if not names:
+            return {}
+        rows = self._session.rows(_ERASE, _columns(names))
+        return {token: (customer, data_class) for token, customer, data_class in rows}
+
+    def erase_expired(self, limit: int) -> list[tuple[int, str, str, str]]:
+        """Erase up to `limit` records past their expiry: (bucket, token, customer, class)."""
+        rows = self._session.rows(_ERASE_EXPIRED, (limit,))
+        return [
+            (bucket, token, customer, data_class) for bucket, token, customer, data_class in rows
+        ]
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _columns(names: Sequence[tuple[int, str]]) -> tuple[list[int], list[str]]:
+    distinct = dict.fromkeys(names)
+    return [bucket for bucket, _ in distinct], [token for _, token in distinct]
+
+
+def _masked(row: Row) -> MaskedRecord:
+    return MaskedRecord(
+        bucket=row[0],
+        token=row[1],
+        customer=row[2],
+        data_class=row[3],
+        format=row[4],
+        version=row[5],
+        mask=row[6],
+        metadata=row[7],
+        reference=row[8],
+        created_at=row[9],
+        expires_at=row[10],
+    )
+
+
+def _sealed(row: Row) -> SealedRecord:
+    return SealedRecord(
+        bucket=row[0],
+        token=row[1],
+        customer=row[2],
+        data_class=row[3],
+        version=row[4],
+        envelope=row[5],
+        wrapped_key=WrappedKey(kek=row[6], kek_version=row[7], ciphertext=row[8]),
+    )

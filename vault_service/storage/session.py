@@ -1,0 +1,218 @@
+"""One unit of work on one borrowed connection, in as few round trips as it can be done.
+
+- BEGIN and a reading of the clock travel with the first statement.
+- A statement whose result nobody reads waits, and travels with the next one or with COMMIT.
+- A read-only session has no transaction: each statement stands for itself and costs one trip.
+
+So a write that asks one question and leaves an entry costs two round trips instead of five. What
+waits is sent in its order, and COMMIT is skipped by the server itself when anything before it
+failed. All statements of `storage` pass through here, and all failures leave as `failures` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeVar, cast
+
+from psycopg import Cursor, pq
+from sqlalchemy import Engine
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.sql import ClauseElement
+
+from vault_service.errors import ServiceError
+from vault_service.storage import failures
+from vault_service.storage.engine import PatientConnection
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+Parameters = Sequence[object] | Mapping[str, object]
+
+# The isolation that every statement here was written for, whatever the server's default is.
+_BEGIN: Final = b"BEGIN ISOLATION LEVEL READ COMMITTED"
+_NOW: Final = b"SELECT now()"
+_COMMIT: Final = b"COMMIT"
+
+
+class Session:
+    """One unit of work's connection, borrowed when the first statement needs it."""
+
+    __slots__ = (
+        "_begun",
+        "_clock",
+        "_ended",
+        "_engine",
+        "_moment",
+        "_proxied",
+        "_read_only",
+        "_waiting",
+    )
+
+    def __init__(self, engine: Engine, *, read_only: bool = False) -> None:
+        self._engine = engine
+        self._read_only = read_only
+        self._proxied: PoolProxiedConnection | None = None
+        self._waiting: list[tuple[bytes, Parameters]] = []
+        self._clock: Cursor[Row] | None = None
+        self._moment: datetime | None = None
+        self._begun = False
+        self._ended = False
+
+    def rows(
+        self, statement: bytes, parameters: Parameters = (), *, prepare: bool | None = True
+    ) -> list[Row]:
+        """Run a statement, after everything that waits, and return its rows.
+
+        Raises:
+            Unavailable: the database gave no answer; nothing is done, and the unit of work lost.
+            RowRefused: the statement's data break a rule of the tables.
+            TokenTaken: a token on offer is in use.
+        """
+
+        def work(driver: PatientConnection) -> list[Row]:
+            cursor = driver.cursor(binary=True)
+            if self._read_only or (self._begun and not self._waiting):
+                cursor.execute(statement, parameters, prepare=prepare)
+            else:
+                with driver.pipeline():
+                    self._send_waiting(driver)
+                    cursor.execute(statement, parameters, prepare=prepare)
+            return cursor.fetchall() if cursor.description else []
+
+        return self._attempt(work)
+
+    def core(self, statement: ClauseElement) -> list[Row]:
+        """Run a SQLAlchemy Core statement as `rows` does."""
+        compiled = statement.compile(dialect=self._engine.dialect)
+        return self.rows(str(compiled).encode(), compiled.params, prepare=None)
+
+    def defer(self, statement: bytes, parameters: Parameters) -> None:
+        """Have a statement run before the next one, or at the commit; its rows are not read."""
+        if self._read_only:
+            raise RuntimeError("a read-only unit of work writes nothing")
+        self._waiting.append((statement, parameters))
+
+    def autonomous(self, statement: bytes, parameters: Parameters) -> None:
+        """Run a statement at once on a connection of its own, whatever becomes of this session.
+
+        Raises:
+            Unavailable: the database gave no answer.
+        """
+        other = Session(self._engine, read_only=True)
+        try:
+            other.rows(statement, parameters)
+        finally:
+            other.close()
+
+    def now(self) -> datetime:
+        """Return the transaction's time.
+
+        Raises:
+            Unavailable: the database gave no answer.
+        """
+        if self._read_only:
+            return _time(self.rows(_NOW))
+
+        if self._moment is None:
+            clock, self._clock = self._clock, None
+            self._moment = _time(self.rows(_NOW) if clock is None else clock.fetchall())
+        return self._moment
+
+    def commit(self) -> None:
+        """Make everything last; does nothing in a read-only or ended session.
+
+        Raises:
+            Unavailable: with code `commit_unknown` when the connection was lost under the
+                commit, else as `rows` does, and nothing was written.
+            ServiceError: a statement had failed and the caller went on all the same.
+        """
+        if self._read_only or self._ended or not (self._begun or self._waiting):
+            return
+        driver = self._driver()
+        if driver.pgconn.transaction_status == pq.TransactionStatus.INERROR:
+            raise ServiceError("the unit of work had failed before its end")
+        sent = False
+        failure: Exception | None = None
+        driver.doubtful = False
+        try:
+            with driver.pipeline():
+                self._send_waiting(driver, clock=False)
+                sent = True
+                driver.execute(_COMMIT)
+        except failures.DRIVER_ERRORS as error:
+            failure = self._judge(
+                error,
+                failures.translate_commit(error, connected=not driver.closed)
+                if sent
+                else failures.translate(error),
+            )
+        self._ended = True
+        if failure is not None:
+            raise failure
+        if driver.doubtful:
+            raise failures.commit_unknown()
+
+    def rollback(self) -> None:
+        """Undo everything; nothing can be run afterwards.
+
+        Raises:
+            Unavailable: the connection was lost, which undoes everything too.
+        """
+        self._waiting.clear()
+        if self._begun and not self._ended:
+            self._attempt(lambda driver: driver.rollback())
+        self._ended = True
+
+    def close(self) -> None:
+        """Give the connection back, or away when it is of no more use. Never raises."""
+        proxied, self._proxied = self._proxied, None
+        self._ended = True
+        if proxied is None:
+            return
+        if _driver(proxied).settle():
+            proxied.close()
+        else:
+            proxied.invalidate()
+
+    def _send_waiting(self, driver: PatientConnection, *, clock: bool = True) -> None:
+        if not self._begun:
+            self._begun = True
+            driver.execute(_BEGIN, prepare=True)
+            if clock:
+                self._clock = driver.execute(_NOW, prepare=True, binary=True)
+        waiting, self._waiting = self._waiting, []
+        for statement, parameters in waiting:
+            driver.cursor(binary=True).execute(statement, parameters, prepare=True)
+
+    def _driver(self) -> PatientConnection:
+        if self._ended:
+            raise RuntimeError("the unit of work has ended")
+        if self._proxied is None:
+            self._proxied = self._engine.raw_connection()
+        return _driver(self._proxied)
+
+    def _attempt(self, work: Callable[[PatientConnection], T]) -> T:
+        try:
+            return work(self._driver())
+        except failures.DRIVER_ERRORS as error:
+            failure = self._judge(error, failures.translate(error))
+        # Outside of the handler, so that the driver's error does not become its context.
+        raise failure
+
+    def _judge(self, error: BaseException, failure: Exception) -> Exception:
+        if failures.demoted(error):
+            # All its connections lead to a server that is no longer the primary.
+            self._engine.dispose()
+        return failure
+
+
+def _driver(proxied: PoolProxiedConnection) -> PatientConnection:
+    # What `engine.create` has its pool connect with.
+    return cast("PatientConnection", proxied.dbapi_connection)
+
+
+def _time(rows: list[Row]) -> datetime:
+    moment = rows[0][0]
+    if not isinstance(moment, datetime):
+        raise TypeError("the database's clock gave no time")
+    return moment
