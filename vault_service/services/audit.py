@@ -27,7 +27,7 @@ from vault_service.ledger.entries import (
     split,
 )
 from vault_service.services.context import Caller, Stranger
-from vault_service.services.ports import DisclosureRow, EndedGrant, OutboxEntry, UnitOfWork
+from vault_service.services.ports import DisclosureRow, OutboxEntry, UnitOfWork
 
 
 def new_entry_id() -> str:
@@ -59,7 +59,7 @@ class Audit:
         customer: str | None = None,
         principal: str | None = None,
         key: str | None = None,
-        grant: DisclosureRow | EndedGrant | None = None,
+        grant: DisclosureRow | None = None,
         reason: str | None = None,
         count: int | None = None,
         commitments: Mapping[str, str] | None = None,
@@ -138,7 +138,7 @@ class Audit:
         reason: str,
         details: Mapping[str, str | int] | None = None,
         tokens: Sequence[str] = (),
-        grant: DisclosureRow | EndedGrant | None = None,
+        grant: DisclosureRow | None = None,
         key: str | None = None,
     ) -> None:
         """Write a refusal down in a transaction of its own.

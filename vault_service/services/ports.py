@@ -17,6 +17,7 @@ from uuid import UUID
 from keys.data_keys import DataKey, WrappedKey
 from keys.errors import CiphertextRejected
 from keys.fingerprint import Fingerprint
+from keys.rotation import Begun
 from keys.secret import Secret
 
 # ---------------------------------------------------------------- cryptography
@@ -59,6 +60,18 @@ class Fingerprinting(Protocol):
 
     def candidates(self, items: Sequence[tuple[str, bytes]]) -> list[list[Fingerprint]]:
         """Each item's fingerprints under every key version in force, newest first."""
+        ...
+
+
+class KeyRotator(Protocol):
+    """Begins rotations in Vault."""
+
+    def begin(self, key: str) -> Begun:
+        """Make a new version of a key and forbid the older ones to wrap; may be repeated.
+
+        Raises:
+            VaultUnavailable: it may or may not have been done.
+        """
         ...
 
 
@@ -241,21 +254,6 @@ class DisclosureRow:
     expires_at: datetime | None
     ended_at: datetime | None
     now: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndedGrant:
-    """A grant that has expired, as far as the worker's role may see it."""
-
-    bucket: int
-    id: str
-    requester: str
-    ground: str
-    category: str
-    clause: str
-    policy: str
-    recipient_kind: str
-    ended_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -553,8 +551,8 @@ class Disclosures(Protocol):
         """
         ...
 
-    def expire_due(self, limit: int) -> list[EndedGrant]:
-        """Move active grants past their end to expired; what they were."""
+    def expire_due(self, limit: int) -> list[DisclosureRow]:
+        """Move active grants past their end to expired; the rows, without their evidence."""
         ...
 
 

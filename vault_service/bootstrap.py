@@ -1,0 +1,320 @@
+"""Puts the service together: the only place that sees storage and Vault at once.
+
+Each process role gets the logins that it needs and no others: a database role and Vault roles of
+its own. `all` keeps them apart inside one process. Nothing is connected here; each part connects
+when it is first used, so that a service starts, and says why it is not ready, while a dependency
+is away.
+"""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import structlog
+
+from keys import declared, rotation
+from keys import inventory as key_inventory
+from keys.data_keys import DataKeyPool, Unwrapper
+from keys.fingerprint import Fingerprinter
+from keys.retry import ON_LINE_BUDGET
+from keys.rotation import Begun
+from keys.transit import Transit
+from vault_service.domain.classes import RULES
+from vault_service.domain.grounds import Policy
+from vault_service.errors import SettingsError
+from vault_service.policy import loader
+from vault_service.services.audit import Audit
+from vault_service.services.authentication import Authentication
+from vault_service.services.customers import Customers
+from vault_service.services.disclosure_token import TokenIssuer, TokenVerifier
+from vault_service.services.disclosures import Disclosures
+from vault_service.services.documents import KEK as EVIDENCE_KEK
+from vault_service.services.documents import Documents
+from vault_service.services.erasure import Erasure
+from vault_service.services.granting import Granting
+from vault_service.services.health import Check, Finding, Health, Remembered
+from vault_service.services.housekeeping import Housekeeping
+from vault_service.services.key_rotation import KeyRotation
+from vault_service.services.principals import Principals
+from vault_service.services.reading import Reading
+from vault_service.services.reveal import Reveal
+from vault_service.services.token_keys import KEY_NAME, TokenKeys
+from vault_service.services.tokenization import Tokenization
+from vault_service.settings import ProcessRole, Settings
+from vault_service.storage import engine as engines
+from vault_service.storage.unit_of_work import SqlUnitOfWork
+
+# Seconds for which a good answer to "are Vault's keys as declared?" is believed.
+INVENTORY_KEPT: Final = 10.0
+SLOW_KEPT: Final = 60.0
+# A job's calls to Vault may take longer than a caller's.
+JOB_BUDGET: Final = 30.0
+
+_log = structlog.get_logger(__name__)
+
+# What `keys` tells of that somebody must look at, rather than a number that moves.
+_ALARMS: Final = frozenset(("secret_id_intercepted", "breaker_opened"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The use cases that a process serves; None where its role does not serve them."""
+
+    settings: Settings
+    policy: Policy
+    authentication: Authentication
+    health: Health
+    jwks: Callable[[], dict[str, list[dict[str, str]]]]
+    tokenization: Tokenization | None = None
+    erasure: Erasure | None = None
+    customers: Customers | None = None
+    reading: Reading | None = None
+    principals: Principals | None = None
+    disclosures: Disclosures | None = None
+    granting: Granting | None = None
+    reveal: Reveal | None = None
+    housekeeping: Housekeeping | None = None
+    key_rotation: KeyRotation | None = None
+    close: Callable[[], None] = field(default=lambda: None)
+
+
+class _Parts:
+    """Makes each connection once, and closes them all."""
+
+    def __init__(self, settings: Settings, observe: Callable[[str, str], None]) -> None:
+        self._settings = settings
+        self._observe = observe
+        self._databases: dict[str, SqlUnitOfWork] = {}
+        self._transits: dict[str, Transit] = {}
+        self.closing = ExitStack()
+
+    def database(self, role: str) -> SqlUnitOfWork:
+        """Units of work as one database role.
+
+        Raises:
+            SettingsError: the role's URL is not set.
+        """
+        if role not in self._databases:
+            url: str | None = getattr(self._settings, f"database_{role}_url")
+            if url is None:
+                raise SettingsError(
+                    f"VAULT_SERVICE_DATABASE_{role.upper()}_URL is not set",
+                    hint="each process role has a database login of its own",
+                )
+            engine = engines.create(
+                url,
+                application_name=f"vault-service {role}",
+                pool_size=self._settings.database_pool,
+            )
+            self._databases[role] = SqlUnitOfWork(engine)
+            self.closing.callback(self._databases[role].close)
+        return self._databases[role]
+
+    def transit(self, role: str, *, budget: float = ON_LINE_BUDGET) -> Transit:
+        """Vault as one of its roles.
+
+        Raises:
+            SettingsError: Vault's address or the spool is not set.
+        """
+        settings = self._settings
+        if settings.vault_address is None or settings.vault_spool is None:
+            raise SettingsError(
+                "VAULT_SERVICE_VAULT_ADDRESS and VAULT_SERVICE_VAULT_SPOOL are needed"
+            )
+        if role not in self._transits:
+            self._transits[role] = Transit(
+                address=settings.vault_address,
+                role=role,
+                spool=settings.vault_spool,
+                mount=settings.vault_mount,
+                approle_prefix=settings.vault_prefix,
+                ca_file=settings.vault_ca_file,
+                pool_size=settings.threads,
+                observe=partial(self._observe, role),
+                budget=budget,
+            )
+            self.closing.callback(self._transits[role].close)
+        return self._transits[role]
+
+    def checks(self) -> dict[str, Check]:
+        """What readiness asks of everything made so far."""
+        checks: dict[str, Check] = {
+            f"database {role}": uow.ping for role, uow in self._databases.items()
+        }
+        for role, transit in self._transits.items():
+            checks[f"vault {role}"] = transit.ready
+        checks["vault keys"] = Remembered(self._inventory, keep=INVENTORY_KEPT)
+        first = next(iter(self._databases.values()))
+        checks["schema"] = Remembered(partial(_schema, first), keep=SLOW_KEPT)
+        checks["durability"] = Remembered(partial(_durable, first), keep=SLOW_KEPT)
+        return checks
+
+    def _inventory(self) -> None:
+        inventory = declared.load(
+            mount=self._settings.vault_mount, prefix=self._settings.vault_prefix
+        )
+        key_inventory.require(inventory, self.transit("inspect"))
+
+
+def _durable(uow: SqlUnitOfWork) -> None:
+    reasons = uow.check_durability()
+    if reasons:
+        raise Finding("; ".join(reasons))
+
+
+def _schema(uow: SqlUnitOfWork) -> None:
+    found = uow.check_schema()
+    if found is not None:
+        raise Finding(f"the schema is of revision {found}; run the migrations of this release")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rotator:
+    """`ports.KeyRotator` over Vault's role `rotate`."""
+
+    transit: Transit
+
+    def begin(self, key: str) -> Begun:
+        return rotation.begin(self.transit, key)
+
+
+@dataclass(frozen=True, slots=True)
+class _SigningKey:
+    """Vault's key for disclosure tokens, as `Signer` and as `PublicKeys`."""
+
+    transit: Transit
+
+    def sign(self, message: bytes) -> tuple[int, bytes]:
+        return self.transit.sign(KEY_NAME, message)
+
+    def public_keys(self) -> dict[int, bytes]:
+        return self.transit.public_keys(KEY_NAME)
+
+
+def _heard(role: str, event: str) -> None:
+    """Tell of what happened between this process and Vault."""
+    if event in _ALARMS:
+        _log.error("alarm", alarm=event, vault_role=role)
+    else:
+        _log.info("vault", vault_event=event, vault_role=role)
+
+
+def build(settings: Settings, *, observe: Callable[[str, str], None] = _heard) -> Services:
+    """The use cases of `settings.process_role`.
+
+    Args:
+        settings: read and checked.
+        observe: told (Vault role, event) of logins, renewals, outages and alarms.
+
+    Raises:
+        SettingsError: something that the role needs is not set, or the policy file is wrong.
+    """
+    parts = _Parts(settings, observe)
+    role = settings.process_role
+    policy = loader.load(settings.policy_file)
+    served: dict[str, object] = {}
+    audit = partial(Audit, process_role=role.value)
+    if role in (ProcessRole.ALL, ProcessRole.INGEST):
+        served |= _ingest(parts, audit)
+    if role in (ProcessRole.ALL, ProcessRole.CONSOLE):
+        served |= _console(parts, audit, policy)
+    if role in (ProcessRole.ALL, ProcessRole.REVEAL):
+        served |= _reveal(parts, audit, policy, settings)
+    if role is ProcessRole.WORKER:
+        served |= _worker(parts, audit)
+    own = _own_database(role)
+    uow = parts.database(own)
+    keys = TokenKeys(_SigningKey(parts.transit("inspect")))
+    health = Health(parts.checks())
+    parts.closing.callback(health.close)
+    return Services(
+        settings=settings,
+        policy=policy,
+        authentication=Authentication(uow=uow, audit=audit(uow=uow)),
+        health=health,
+        jwks=keys.jwks,
+        close=parts.closing.close,
+        **served,  # type: ignore[arg-type]  # each part returns fields of Services by name
+    )
+
+
+def _own_database(role: ProcessRole) -> str:
+    """The database role with which a process authenticates its callers."""
+    return ProcessRole.CONSOLE.value if role is ProcessRole.ALL else role.value
+
+
+def _ingest(parts: _Parts, audit: Callable[..., Audit]) -> dict[str, object]:
+    uow = parts.database("ingest")
+    told = audit(uow=uow)
+    transit = parts.transit("ingest")
+    fingerprints = Fingerprinter(transit)
+    return {
+        "tokenization": Tokenization(
+            uow=uow, data_keys=DataKeyPool(transit), fingerprints=fingerprints, audit=told
+        ),
+        "customers": Customers(uow=uow, fingerprints=fingerprints, audit=told),
+        "reading": Reading(uow=uow, fingerprints=fingerprints, audit=told),
+        "erasure": Erasure(uow=uow, audit=told),
+    }
+
+
+def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict[str, object]:
+    uow = parts.database("console")
+    told = audit(uow=uow)
+    transit = parts.transit("ingest")
+    documents = Documents(
+        data_keys=DataKeyPool(transit), unwrapping=Unwrapper(parts.transit("review"))
+    )
+    return {
+        "principals": Principals(uow=uow, audit=told),
+        "disclosures": Disclosures(uow=uow, documents=documents, policy=policy, audit=told),
+        "reading": Reading(uow=uow, fingerprints=Fingerprinter(transit), audit=told),
+    }
+
+
+def _reveal(
+    parts: _Parts, audit: Callable[..., Audit], policy: Policy, settings: Settings
+) -> dict[str, object]:
+    uow = parts.database("reveal")
+    told = audit(uow=uow)
+    signing = _SigningKey(parts.transit("sign-token"))
+    keys = TokenKeys(signing)
+    issuer = settings.issuer or f"http://{settings.host}:{settings.port}"
+    return {
+        "granting": Granting(
+            uow=uow,
+            issuer=TokenIssuer(signing, keys, issuer=issuer, audience=settings.audience),
+            policy=policy,
+            audit=told,
+        ),
+        "reveal": Reveal(
+            uow=uow,
+            unwrapping=Unwrapper(parts.transit("reveal")),
+            verifier=TokenVerifier(keys),
+            issuer=issuer,
+            audience=settings.audience,
+            audit=told,
+        ),
+    }
+
+
+def _worker(parts: _Parts, audit: Callable[..., Audit]) -> dict[str, object]:
+    uow = parts.database("worker")
+    told = audit(uow=uow)
+    holder = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+    keks = frozenset({rule.kek for rule in RULES.values()} | {EVIDENCE_KEK})
+    return {
+        "housekeeping": Housekeeping(uow=uow, audit=told, holder=holder),
+        "key_rotation": KeyRotation(
+            uow=uow,
+            rotator=_Rotator(parts.transit("rotate", budget=JOB_BUDGET)),
+            keks=keks,
+            audit=told,
+        ),
+    }

@@ -1,0 +1,101 @@
+"""Whether this process can serve, with reasons: what a load balancer and an operator ask.
+
+Each check is a real operation, because a Vault whose audit device is full calls itself healthy and
+fails every request. The checks run side by side under one time limit, and their findings are kept
+for a moment, so that asking often costs nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from typing import Final
+
+from keys.errors import KeysError
+from vault_service.errors import ServiceError
+
+# Seconds: all checks together answer within this, and findings are kept for so long.
+TIME_LIMIT: Final = 2.8
+KEEP: Final = 1.0
+
+Check = Callable[[], None]
+
+
+class Finding(Exception):
+    """A check's own way to say why it fails, in words for an operator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One check's outcome; `reason` is None when it is well."""
+
+    name: str
+    ok: bool
+    reason: str | None = None
+
+
+class Health:
+    """The checks of one process.
+
+    Args:
+        checks: by name; each returns when all is well and raises otherwise.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, checks: Mapping[str, Check], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._checks = dict(checks)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: tuple[float, list[Result]] | None = None
+        self._pool = ThreadPoolExecutor(max(1, len(checks)), thread_name_prefix="health")
+
+    def ready(self) -> list[Result]:
+        """Every check's outcome, at most a second old, within three seconds."""
+        with self._lock:
+            if self._known is None or self._clock() - self._known[0] > KEEP:
+                self._known = (self._clock(), self._ask())
+            return self._known[1]
+
+    def _ask(self) -> list[Result]:
+        until = self._clock() + TIME_LIMIT
+        asked = {name: self._pool.submit(check) for name, check in self._checks.items()}
+        return [_outcome(name, future, until - self._clock()) for name, future in asked.items()]
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _outcome(name: str, future: Future[None], patience: float) -> Result:
+    try:
+        future.result(timeout=max(0.0, patience))
+    except FutureTimeout:
+        return Result(name=name, ok=False, reason="no answer in time")
+    except (KeysError, ServiceError, Finding) as exc:
+        return Result(name=name, ok=False, reason=str(exc))
+    return Result(name=name, ok=True)
+
+
+class Remembered:
+    """A costlier check, done again only after `keep` seconds while it is well."""
+
+    def __init__(
+        self, check: Check, *, keep: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._check = check
+        self._keep = keep
+        self._clock = clock
+        self._well_until = float("-inf")
+
+    def __call__(self) -> None:
+        """Return if all is, or a moment ago was, well; raises what the check raises."""
+        if self._clock() < self._well_until:
+            return
+        self._check()
+        self._well_until = self._clock() + self._keep

@@ -1,0 +1,62 @@
+"""Begins the rotation of a key-encryption key: from its commit on, no write carries the old one.
+
+Vault makes the new version and refuses to wrap with the old one; then the floor in the database
+rises, so that a data key still waiting in some process's pool is refused by the statement that
+would write it. Each step can be repeated after a crash, and a repetition changes nothing more.
+"""
+
+from __future__ import annotations
+
+from keys.rotation import Begun
+from vault_service.errors import NotFound
+from vault_service.ledger.entries import Event
+from vault_service.services.audit import Audit
+from vault_service.services.context import Caller
+from vault_service.services.ports import KeyRotator, UnitOfWork
+
+
+class KeyRotation:
+    """The use case. Needs the worker's database role and Vault's role `rotate`.
+
+    Args:
+        uow: the worker's units of work.
+        rotator: begins a rotation in Vault.
+        keks: the keys that it may rotate.
+        audit: makes the entries.
+    """
+
+    def __init__(
+        self, *, uow: UnitOfWork, rotator: KeyRotator, keks: frozenset[str], audit: Audit
+    ) -> None:
+        self._uow = uow
+        self._rotator = rotator
+        self._keks = keks
+        self._audit = audit
+
+    def begin(self, by: Caller | str, kek: str) -> Begun:
+        """Rotate `kek` and raise its floor.
+
+        Raises:
+            NotFound: there is no such KEK.
+            VaultUnavailable: it may or may not have been rotated; repeat.
+            Unavailable: Vault has rotated, the floor is not raised yet; repeat.
+        """
+        if kek not in self._keks:
+            raise NotFound("there is no such key-encryption key", code="key_not_found")
+        begun = self._rotator.begin(kek)
+        with self._uow.begin() as tx:
+            tx.floors.put(kek, begun.to_version)
+            tx.outbox.append(
+                self._audit.entries(
+                    Event.VAULT_KEY_ROTATED,
+                    by,
+                    at=tx.clock.now(),
+                    key=kek,
+                    details={
+                        "from_version": begun.from_version,
+                        "to_version": begun.to_version,
+                        "min_encryption": begun.to_version,
+                    },
+                )
+            )
+        return begun
