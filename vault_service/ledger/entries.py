@@ -207,9 +207,11 @@ def split(entry: Entry, tokens: Sequence[str], new_id: Callable[[], str]) -> lis
         entry = replace(entry, count=len(tokens))
     whole = replace(entry, tokens=tuple(tokens))
     # One token cannot be split; whether it fits is for `encode` to say.
-    if len(tokens) <= 1 or len(_bytes(whole)) <= MAX_ENTRY:
+    if len(tokens) <= 1 or _width(tokens) <= _room(entry, tokens[0]):
         return [whole]
-    groups = _groups(tokens, MAX_ENTRY - _frame(entry, tokens[:1]))
+    # Four digits each are as many as the number of parts can have.
+    widest = Part(number=forms.MAX_PARTS, of=forms.MAX_PARTS, batch=entry.id)
+    groups = _groups(tokens, _room(replace(entry, id=_OTHER_ID, part=widest), tokens[0]))
     ids = [entry.id, *(new_id() for _ in groups[1:])]
     return [
         replace(
@@ -222,16 +224,18 @@ def split(entry: Entry, tokens: Sequence[str], new_id: Callable[[], str]) -> lis
     ]
 
 
-def _frame(entry: Entry, sample: Sequence[str]) -> int:
-    """The length of a part apart from its tokens and their commas; `sample` is one token."""
-    # Four digits each are as many as the number of parts can have.
-    widest = Part(number=forms.MAX_PARTS, of=forms.MAX_PARTS, batch=entry.id)
-    part = replace(entry, id=_OTHER_ID, tokens=tuple(sample), part=widest)
-    return len(_bytes(part)) - len(sample[0]) - 2
-
-
-# Stands for the id of a further part while its length is measured.
+# Stands for the id of a further part while the length of a part is measured.
 _OTHER_ID: Final = "00000000-0000-7000-8000-000000000000"
+
+
+def _width(tokens: Sequence[str]) -> int:
+    """The length of the tokens in quotes, with the commas between them."""
+    return sum(map(len, tokens)) + 3 * len(tokens) - 1
+
+
+def _room(entry: Entry, token: str) -> int:
+    """How wide the tokens of the entry may be; `token` is any one of them."""
+    return MAX_ENTRY - len(_bytes(replace(entry, tokens=(token,)))) + _width((token,))
 
 
 def _groups(tokens: Sequence[str], room: int) -> list[tuple[str, ...]]:

@@ -12,7 +12,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from vault_service.ledger.events import LISTS, SHAPES, Event, Outcome
 
@@ -45,7 +45,8 @@ _is_address_like = _text("[0-9a-f:.]{2,45}")
 _is_hash = _text("[0-9a-f]{64}")
 _is_word = _text(f"[A-Za-z0-9_.:+/=-]{{1,{MAX_DETAIL}}}")
 _is_list = _text("[a-z][a-z0-9_]*(?: [a-z][a-z0-9_]*)*")
-_holds_card_length = re.compile("[0-9][0-9.:+/=-]{11,}[0-9]", re.ASCII).fullmatch
+# As many digits as a card's number has, and nothing else but separators.
+_holds_card_length = re.compile("(?:[0-9][.:+/=-]*){13,19}", re.ASCII).fullmatch
 
 
 class EntryError(ValueError):
@@ -195,13 +196,12 @@ def _check_shape(members: Mapping[str, object]) -> None:
             raise EntryError(f"an entry of {event} needs the member {name}")
     if shape.outcome is not None and members["outcome"] != shape.outcome:
         raise EntryError(f"an entry of {event} has the outcome {shape.outcome}")
-    details = members.get("details", {})
-    if isinstance(details, dict):
-        for name, value in details.items():
-            if name not in shape.details:
-                raise EntryError(f"an entry of {event} has a detail that it may not have")
-            if not _is_detail(name, value):
-                raise EntryError(f"the detail {name} is not of its form")
-    part = members.get("part")
-    if isinstance(part, dict) and (part["number"] == 1) != (part["batch"] == members["id"]):
+    details: Any = members.get("details", {})
+    for name, value in details.items():
+        if name not in shape.details:
+            raise EntryError(f"an entry of {event} has a detail that it may not have")
+        if not _is_detail(name, value):
+            raise EntryError(f"the detail {name} is not of its form")
+    part: Any = members.get("part")
+    if part is not None and (part["number"] == 1) != (part["batch"] == members["id"]):
         raise EntryError("the first part, and only it, gives the batch its id")
