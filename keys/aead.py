@@ -30,25 +30,25 @@ COMMIT_BYTES = 32
 TAG_BYTES = 16
 
 _LABEL = b"cv1"
-_SHA512_BYTES = 64
-_NO_SALT = bytes(_SHA512_BYTES)  # RFC 5869, 2.2: an absent salt is a string of zeros
 
 
-def hkdf_sha512(ikm: bytes, salt: bytes, info: bytes, size: int) -> bytes:
-    """Return `size` bytes of HKDF-SHA512 output (RFC 5869).
+def hkdf(ikm: bytes, salt: bytes, info: bytes, size: int, *, digest: str = "sha512") -> bytes:
+    """Return `size` bytes of HKDF output (RFC 5869).
 
-    Written on the standard library's one-shot HMAC because it costs a third of building
+    Written on the standard library's one-shot HMAC because that costs a third of building
     an HKDF object per value; the published vectors hold it to the standard.
 
     Raises:
-        ValueError: more than 255 blocks are asked for.
+        ValueError: more than 255 blocks are asked for, or none.
     """
-    if not 0 < size <= 255 * _SHA512_BYTES:
+    block_size = hashlib.new(digest).digest_size
+    if not 0 < size <= 255 * block_size:
         raise ValueError("hkdf output size is out of range")
-    prk = hmac.digest(salt or _NO_SALT, ikm, "sha512")
+    # RFC 5869, 2.2: an absent salt is zeros, which is what HMAC makes of an empty key.
+    prk = hmac.digest(salt, ikm, digest)
     out, block = b"", b""
-    for counter in range(1, -(-size // _SHA512_BYTES) + 1):
-        block = hmac.digest(prk, block + info + bytes((counter,)), "sha512")
+    for counter in range(1, -(-size // block_size) + 1):
+        block = hmac.digest(prk, block + info + bytes((counter,)), digest)
         out += block
     return out[:size]
 
@@ -57,7 +57,7 @@ def _derive(data_key: bytes, aad: bytes) -> tuple[bytes, bytes]:
     if len(data_key) != KEY_BYTES:
         raise ValueError("a data key has 32 bytes")
     info = _LABEL + hashlib.sha256(aad).digest()
-    okm = hkdf_sha512(data_key, b"", info, KEY_BYTES + COMMIT_BYTES)
+    okm = hkdf(data_key, b"", info, KEY_BYTES + COMMIT_BYTES)
     return okm[:KEY_BYTES], okm[KEY_BYTES:]
 
 
