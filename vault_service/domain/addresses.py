@@ -91,11 +91,12 @@ def parse(raw: object, *, pointer: str) -> PostalAddress:
         for name, limit in FIELDS.items()
         if raw.get(name) is not None or name in _REQUIRED
     }
-    fields["country"] = fields["country"].upper()
-    if fields["country"] not in COUNTRIES:
+    # ASCII first: the capital form of one ligature or sharp s would be another country's code.
+    code = fields["country"].upper() if fields["country"].isascii() else ""
+    if code not in COUNTRIES:
         raise InvalidInput(
             "this is not a country code of ISO 3166-1 alpha-2",
             code="country_unknown",
             pointer=f"{pointer}/country",
         )
-    return PostalAddress(fields=fields)
+    return PostalAddress(fields={**fields, "country": code})

@@ -67,6 +67,11 @@ def parse(raw: object, *, pointer: str) -> Telephone:
             code="telephone_extension_refused",
             pointer=place,
         )
+    if any(map(str.isalpha, text.lower().removeprefix("tel:"))):
+        # The library reads letters as the keys of a dial, or drops them: 0O becomes 0.
+        raise InvalidInput(
+            "a telephone number holds no letters", code="telephone_invalid", pointer=place
+        )
     if not phonenumbers.is_valid_number(number):
         raise InvalidInput(
             "no numbering plan assigns this telephone number",
