@@ -6,13 +6,10 @@ leaves either the old file or the new one. May not log or print what it writes.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 from pathlib import Path
 from typing import BinaryIO
-
-_PASSWORD_BYTES = 32  # 256 bits: nothing to guess, so SCRAM's iteration count carries no weight
 
 
 class EmbeddedError(Exception):
@@ -72,15 +69,6 @@ def write_private(path: Path, content: bytes | str) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return path
-
-
-def secret_file(path: Path) -> str:
-    """Return the random secret kept in ``path``, made on first use."""
-    with contextlib.suppress(FileNotFoundError):
-        return path.read_text(encoding="ascii").strip()
-    secret = secrets.token_urlsafe(_PASSWORD_BYTES)
-    write_private(path, secret)
-    return secret
 
 
 def open_log(path: Path) -> BinaryIO:

@@ -16,8 +16,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,15 +27,16 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from vault_service.embedded import postgres_config
 from vault_service.embedded.files import (
     EmbeddedError,
     private_folder,
     refuse_production,
     rotate_log,
-    secret_file,
     write_private,
 )
 from vault_service.embedded.identity import choose
+from vault_service.embedded.passwords import Passwords
 from vault_service.embedded.process import (
     SAME,
     Child,
@@ -47,12 +46,11 @@ from vault_service.embedded.process import (
     start_time,
     tail,
 )
+from vault_service.embedded.sockets import SocketFolder
 
 SUPERUSER: Final = "postgres"
 OWNER: Final = "vault_owner"
 DATABASE: Final = "vault"
-_SOCKET_NAME: Final = ".s.PGSQL.5432"
-_SOCKET_PATH_BYTES: Final = 107  # sun_path holds 108 with the closing zero, see unix(7)
 _READY_SECONDS: Final = 60.0  # recovery after a kill may have to replay up to max_wal_size
 _LOG_BYTES: Final = 8 * 1024 * 1024
 _POLL_SECONDS: Final = 0.02
@@ -62,29 +60,6 @@ _STOPPING: Final = (
     StopStep(signal.SIGQUIT, 5.0),
     StopStep(signal.SIGKILL, 5.0),
 )
-_SETTINGS: Final = {
-    "listen_addresses": "''",
-    "unix_socket_permissions": "0700",
-    "password_encryption": "'scram-sha-256'",
-    "max_connections": "200",
-    "shared_buffers": "'128MB'",
-    "max_wal_size": "'1GB'",
-    "timezone": "'UTC'",
-    "lc_messages": "'C'",
-    "log_timezone": "'UTC'",
-    "cluster_name": "'vault-service'",
-    # No value may reach the log. In this setting `log` ranks above `error`, so that an error of a
-    # client is told to that client and to nobody else.
-    "log_min_messages": "'log'",
-    "log_statement": "'none'",
-    "log_min_error_statement": "'panic'",
-    "log_min_duration_statement": "-1",
-    "log_error_verbosity": "'terse'",
-    "log_parameter_max_length": "0",
-    "log_parameter_max_length_on_error": "0",
-    "log_checkpoints": "off",
-}
-_HBA: Final = "local all all scram-sha-256\nlocal replication all scram-sha-256\n"
 
 
 def binaries() -> Path:
@@ -122,7 +97,8 @@ class Postgres:
         self._state = state.resolve()
         self._folder = self._state / "postgres"
         self._data = self._folder / "data"
-        self._secrets = self._state / "secrets"
+        self._sockets = SocketFolder(self._folder)
+        self._passwords = Passwords(self._state / "secrets")
         self._durable = durable
         self._identity = SAME
         self._binaries = binaries()
@@ -141,12 +117,12 @@ class Postgres:
     @property
     def socket_folder(self) -> Path:
         """The folder of the Unix socket."""
-        return Path((self._folder / "socket-folder").read_text(encoding="utf-8"))
+        return self._sockets.path
 
     def dsn(self, role: str = SUPERUSER, database: str = DATABASE) -> str:
         """A URL for ``role``; holds the name of the password's file, not the password."""
         host, file = (
-            quote(str(path), safe="") for path in (self.socket_folder, self._passfile(role))
+            quote(str(path), safe="") for path in (self._sockets.path, self._passwords.file(role))
         )
         return f"postgresql://{quote(role)}@/{quote(database)}?host={host}&passfile={file}"
 
@@ -213,15 +189,12 @@ class Postgres:
         Raises:
             EmbeddedError: there is no such role.
         """
-        password = self._password(role)
+        verifier = self._passwords.verifier(role)
         with self._admin() as connection:
-            verifier = connection.pgconn.encrypt_password(
-                password.encode(), role.encode(), b"scram-sha-256"
-            )
             try:
                 connection.execute(
                     sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
-                        sql.Identifier(role), sql.Literal(verifier.decode())
+                        sql.Identifier(role), sql.Literal(verifier)
                     )
                 )
             except psycopg.errors.UndefinedObject:
@@ -259,41 +232,22 @@ class Postgres:
                 connection.execute(sql.SQL(statement).format(owner=owner, database=database))
         self.let_in(OWNER)
 
-    def _password(self, role: str) -> str:
-        """The password of ``role``, in libpq's password-file format on disk."""
-        path = self._passfile(role)
-        if not path.exists():
-            plain = secret_file(path.with_suffix(".new"))
-            write_private(path, f"*:*:*:{role}:{plain}\n")
-            path.with_suffix(".new").unlink()
-        return path.read_text(encoding="ascii").strip().rpartition(":")[2]
-
-    def _passfile(self, role: str) -> Path:
-        return self._secrets / f"database-{role}.pgpass"
-
     def _prepare(self) -> None:
         # An unprivileged server must pass through these two on the way to its own folders, which
         # stay closed to everybody else, as every file here does.
         mode = 0o711 if os.geteuid() == 0 else 0o700
         private_folder(self._state, mode)
         private_folder(self._folder, mode)
-        private_folder(self._secrets)
+        private_folder(self._state / "secrets")
         self._identity = choose([self._binaries / "postgres", self._folder])
-        sockets = self._make_socket_folder()
+        sockets = self._sockets.make(self._identity.owner)
         if not self._data.exists():
             self._make_cluster()
         self._own(self._data)
-        self._write_config("postgresql.conf", self._config(sockets))
-        self._write_config("pg_hba.conf", _HBA)
-
-    def _config(self, sockets: Path) -> str:
-        folder = str(sockets).replace("'", "''")
-        settings = {
-            **_SETTINGS,
-            "unix_socket_directories": f"'{folder}'",
-            "fsync": "on" if self._durable else "off",
-        }
-        return "".join(f"{name} = {value}\n" for name, value in settings.items())
+        self._write_config(
+            "postgresql.conf", postgres_config.render(sockets, durable=self._durable)
+        )
+        self._write_config("pg_hba.conf", postgres_config.HBA)
 
     def _write_config(self, name: str, text: str) -> None:
         path = write_private(self._data / name, text)
@@ -305,13 +259,9 @@ class Postgres:
         fresh = self._folder / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
         private_folder(fresh)
-        password = self._password(SUPERUSER)
-        # libpq makes verifiers without a server; only the connection's memory is used.
-        unconnected = psycopg.pq.PGconn.connect_start(b"host=/nonexistent")
-        verifier = unconnected.encrypt_password(
-            password.encode(), SUPERUSER.encode(), b"scram-sha-256"
+        verifier_file = write_private(
+            self._folder / "verifier", self._passwords.verifier(SUPERUSER)
         )
-        verifier_file = write_private(self._folder / "verifier", verifier)
         if self._identity.owner is not None:
             os.chown(fresh, *self._identity.owner)
             os.chown(verifier_file, *self._identity.owner)
@@ -344,33 +294,6 @@ class Postgres:
         for parent, folders, files in os.walk(folder):
             for name in (".", *folders, *files):
                 os.chown(Path(parent) / name, *owner, follow_symlinks=False)
-
-    def _make_socket_folder(self) -> Path:
-        """The folder for the socket: in the state, or a short one where that path is too long."""
-        record = self._folder / "socket-folder"
-        folder = self._folder / "socket"
-        if len(os.fsencode(folder / _SOCKET_NAME)) > _SOCKET_PATH_BYTES:
-            with contextlib.suppress(FileNotFoundError):
-                folder = Path(record.read_text(encoding="utf-8"))
-            if not self._is_ours(folder):
-                folder = Path(tempfile.mkdtemp(prefix="vault-"))
-        else:
-            private_folder(folder)
-        if self._identity.owner is not None:
-            os.chown(folder, *self._identity.owner)
-        write_private(record, str(folder))
-        return folder
-
-    def _is_ours(self, folder: Path) -> bool:
-        """Whether a recorded temporary folder is still there, private, short, and ours."""
-        try:
-            found = folder.lstat()
-        except FileNotFoundError:
-            return False
-        users = {os.geteuid(), (self._identity.owner or (os.geteuid(), 0))[0]}
-        private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o700
-        short = len(os.fsencode(folder / _SOCKET_NAME)) <= _SOCKET_PATH_BYTES
-        return private and short and found.st_uid in users
 
     def _is_ready(self) -> bool:
         """Whether the server says so in its own pid file (eighth line, PostgreSQL 10 and newer)."""
