@@ -25,6 +25,7 @@ from keys.fingerprint import Fingerprinter
 from keys.retry import ON_LINE_BUDGET
 from keys.rotation import Begun
 from keys.transit import Transit
+from vault_service import __version__
 from vault_service.domain.classes import RULES
 from vault_service.domain.grounds import Policy
 from vault_service.errors import SettingsError
@@ -41,6 +42,7 @@ from vault_service.services.granting import Granting
 from vault_service.services.health import Check, Finding, Health, Remembered
 from vault_service.services.housekeeping import Housekeeping
 from vault_service.services.key_rotation import KeyRotation
+from vault_service.services.lifecycle import Lifecycle
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.reveal import Reveal
@@ -70,6 +72,7 @@ class Services:
     policy: Policy
     authentication: Authentication
     health: Health
+    lifecycle: Lifecycle
     jwks: Callable[[], dict[str, list[dict[str, str]]]]
     tokenization: Tokenization | None = None
     erasure: Erasure | None = None
@@ -152,7 +155,8 @@ class _Parts:
         checks["vault keys"] = Remembered(self._inventory, keep=INVENTORY_KEPT)
         first = next(iter(self._databases.values()))
         checks["schema"] = Remembered(partial(_schema, first), keep=SLOW_KEPT)
-        checks["durability"] = Remembered(partial(_durable, first), keep=SLOW_KEPT)
+        durable = partial(_durable, first, production=self._settings.production)
+        checks["durability"] = Remembered(durable, keep=SLOW_KEPT)
         return checks
 
     def _inventory(self) -> None:
@@ -162,10 +166,12 @@ class _Parts:
         key_inventory.require(inventory, self.transit("inspect"))
 
 
-def _durable(uow: SqlUnitOfWork) -> None:
+def _durable(uow: SqlUnitOfWork, *, production: bool) -> None:
     reasons = uow.check_durability()
-    if reasons:
+    if reasons and production:
         raise Finding("; ".join(reasons))
+    for reason in reasons:
+        _log.warning("not_durable", reason=reason)
 
 
 def _schema(uow: SqlUnitOfWork) -> None:
@@ -238,10 +244,28 @@ def build(settings: Settings, *, observe: Callable[[str, str], None] = _heard) -
         policy=policy,
         authentication=Authentication(uow=uow, audit=audit(uow=uow)),
         health=health,
+        lifecycle=_lifecycle(settings, uow, audit(uow=uow), policy),
         jwks=keys.jwks,
         close=parts.closing.close,
         **served,  # type: ignore[arg-type]  # each part returns fields of Services by name
     )
+
+
+def _lifecycle(settings: Settings, uow: SqlUnitOfWork, audit: Audit, policy: Policy) -> Lifecycle:
+    keeps_policies = settings.process_role in (ProcessRole.ALL, ProcessRole.CONSOLE)
+    return Lifecycle(
+        uow=uow,
+        audit=audit,
+        policy=policy,
+        body=settings.policy_file.read_text(encoding="utf-8") if keeps_policies else None,
+        version=__version__,
+        instance=_instance(),
+    )
+
+
+def _instance() -> str:
+    """A name for this process that no other has."""
+    return f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
 
 
 def _own_database(role: ProcessRole) -> str:
@@ -307,10 +331,9 @@ def _reveal(
 def _worker(parts: _Parts, audit: Callable[..., Audit]) -> dict[str, object]:
     uow = parts.database("worker")
     told = audit(uow=uow)
-    holder = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     keks = frozenset({rule.kek for rule in RULES.values()} | {EVIDENCE_KEK})
     return {
-        "housekeeping": Housekeeping(uow=uow, audit=told, holder=holder),
+        "housekeeping": Housekeeping(uow=uow, audit=told, holder=_instance()),
         "key_rotation": KeyRotation(
             uow=uow,
             rotator=_Rotator(parts.transit("rotate", budget=JOB_BUDGET)),

@@ -60,6 +60,7 @@ class Audit:
         principal: str | None = None,
         key: str | None = None,
         grant: DisclosureRow | None = None,
+        policy: str | None = None,
         reason: str | None = None,
         count: int | None = None,
         commitments: Mapping[str, str] | None = None,
@@ -78,6 +79,7 @@ class Audit:
             principal: whom it happened to.
             key: which API key or Vault key.
             grant: the disclosure that allows it or that it is about.
+            policy: version of the policy, where no grant tells it.
             reason: code of a refusal.
             count: how many values, if not the number of tokens.
             commitments: salted commitments.
@@ -99,7 +101,7 @@ class Audit:
             grant=grant.id if grant else None,
             ground=grant.ground if grant else None,
             clause=grant.clause if grant else None,
-            policy=grant.policy if grant else None,
+            policy=grant.policy if grant else policy,
             reason=reason,
             count=count,
             commitments=commitments or {},

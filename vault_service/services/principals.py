@@ -8,7 +8,7 @@ The database holds the same rule as a constraint.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -62,7 +62,11 @@ class Principals:
             caller, name=name, roles=checked, state=state, key_expires_at=key_expires_at
         )
 
-    def bootstrap(self, people: Sequence[tuple[str, Sequence[str]]]) -> list[IssuedKey]:
+    def bootstrap(
+        self,
+        people: Sequence[tuple[str, Sequence[str]]],
+        keep: Callable[[Sequence[IssuedKey]], None],
+    ) -> list[IssuedKey]:
         """Make the first principals of an empty vault, their keys active.
 
         This is the one moment when nobody is there to confirm. It needs the console's database
@@ -70,6 +74,11 @@ class Principals:
 
         Args:
             people: name and roles of each.
+            keep: puts the keys where they survive; called before the commit, so that there are
+                never principals whose keys nobody has.
+
+        Raises:
+            Conflict: another first start is under way.
         """
         with self._uow.begin() as tx:
             # The lease serialises two first starts: the second sees the principals of the first.
@@ -77,10 +86,12 @@ class Principals:
                 raise Conflict("another first start is under way", code="bootstrap_in_progress")
             if tx.principals.page(None, 1):
                 return []
-            return [
+            issued = [
                 self._make(tx, "bootstrap", name=name, roles=roles_named(roles), state="active")
                 for name, roles in people
             ]
+            keep(issued)
+            return issued
 
     def page(
         self, caller: Caller, *, cursor: str | None, limit: int

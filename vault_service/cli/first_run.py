@@ -1,0 +1,73 @@
+"""What a first run needs from the use cases: its principals and their credentials file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from vault_service.services.principals import Principals
+from vault_service.services.views import IssuedKey
+
+# One principal for each role, and two officers, because two must agree.
+PEOPLE: Final = (
+    ("billing", ("billing",)),
+    ("support", ("support",)),
+    ("requester", ("requester",)),
+    ("officer-1", ("officer",)),
+    ("officer-2", ("officer",)),
+    ("auditor", ("auditor",)),
+    ("operator", ("operator",)),
+)
+
+
+def ensure_principals(principals: Principals, file: Path, base_url: str) -> Mapping[str, Any]:
+    """Make the first principals if the vault is empty, and keep their keys in `file` (0600).
+
+    Args:
+        principals: the use case, with the console's database role.
+        file: `credentials.json`; its `base_url` is brought up to date at every start.
+        base_url: where the service answers.
+
+    Returns:
+        What the file holds: `{"base_url", "principals": [{"name", "roles", "key"}]}`.
+    """
+
+    def keep(issued: Sequence[IssuedKey]) -> None:
+        _write(
+            file,
+            base_url,
+            [
+                {"name": each.principal.name, "roles": list(each.principal.roles), "key": each.key}
+                for each in issued
+            ],
+        )
+
+    if not principals.bootstrap(PEOPLE, keep):
+        known = _read(file)
+        if known.get("base_url") != base_url:
+            _write(file, base_url, known.get("principals", []))
+    return _read(file)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
+    except FileNotFoundError:
+        return {}
+
+
+def _write(file: Path, base_url: str, people: list[dict[str, Any]]) -> None:
+    """Replace the file whole, so that a start that dies here leaves the old one."""
+    content = msgspec.json.encode({"base_url": base_url, "principals": people})
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(msgspec.json.format(content, indent=2) + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(file)
