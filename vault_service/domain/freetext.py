@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from itertools import product
 
-from vault_service.domain import brands
+from vault_service.domain import brands, tokens
 from vault_service.errors import InvalidInput
 
 # --- control characters and length
@@ -139,7 +139,8 @@ def find_card_numbers(text: str) -> Iterator[tuple[int, int]]:
     dots or dashes, that passes the Luhn check. A part of a longer run counts where it begins and
     ends at a separator or an end of the run, and otherwise only where it has the prefix and the
     length of a known network: else nearly every number of 30 digits would hold one. A number that
-    begins with 0 is none: no network issues there (ISO/IEC 7812-1).
+    begins with 0 is none: no network issues there (ISO/IEC 7812-1). A card-shaped token is none
+    either, although a part of it may look like one: it is what should stand there instead.
 
     The time is linear in the length of the text.
     """
@@ -149,6 +150,8 @@ def find_card_numbers(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _numbers_in(run: str, offset: int) -> Iterator[tuple[int, int]]:
+    if tokens.is_card_token(run):
+        return
     places = [index for index, char in enumerate(run) if char != " "]
     digits = "".join([run[index] for index in places])
     count = len(digits)
