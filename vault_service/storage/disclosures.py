@@ -133,7 +133,7 @@ WITH claimed AS MATERIALIZED (
     WHERE d.bucket = c.bucket AND d.id = c.id
     RETURNING """
     + _COLUMNS
-    + b""", c.jti
+    + b""", now() AS moment, c.jti
 )
 SELECT spent.* FROM spent JOIN used ON used.bucket = spent.bucket AND used.jti = spent.jti
 """
@@ -314,6 +314,8 @@ class SqlDisclosures:
                 [claim.entry for claim in claims],
             ),
         )
+        if rows:
+            self._session.learn(rows[0][-2])
         return {row[-1]: _disclosure(row) for row in rows}
 
     def expire_due(self, limit: int) -> list[DisclosureRow]:

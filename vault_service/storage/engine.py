@@ -16,9 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+import msgspec
 import psycopg
 from psycopg import conninfo, pq
 from psycopg.abc import PQGen
+from psycopg.types.json import set_json_loads
 from sqlalchemy import Engine, create_engine, event, exc
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
@@ -117,6 +119,7 @@ def create(
             autocommit=True, prepare_threshold=5 if tuning.prepare else None, **parameters
         )
         connection.patience = tuning.patience_s
+        set_json_loads(msgspec.json.decode, connection)
         connection.add_notice_handler(connection.heed)
         return connection
 

@@ -14,16 +14,18 @@ from vault_service.storage.session import Row, Session
 from vault_service.storage.tables import api_keys, principals
 
 # `last_used_at` is right to the minute, so that a busy key is not a row that all must write.
-_CREDENTIALS: Final = b"""
+_CREDENTIAL: Final = b"""
 SELECT
     k.id, k.secret_hash, k.state,
     coalesce(k.expires_at <= now(), false),
     coalesce(k.last_used_at < now() - interval '60 seconds', true),
     p.id, p.name, p.roles, p.state
-FROM unnest(%b::text[]) AS n (id)
-JOIN api_keys AS k ON k.id = n.id
+FROM api_keys AS k
 JOIN principals AS p ON p.id = k.principal
-"""
+WHERE k.id = """
+# One id is looked up plainly, which is what every request that is not gathered does.
+_CREDENTIAL_OF_ONE: Final = _CREDENTIAL + b"%b"
+_CREDENTIAL_OF_MANY: Final = _CREDENTIAL + b"ANY(%b::text[])"
 # Whoever is writing the same row just now is writing the same thing.
 _TOUCH: Final = b"""
 UPDATE api_keys SET last_used_at = now()
@@ -66,7 +68,11 @@ class SqlPrincipals:
         """Credentials by key id."""
         if not key_ids:
             return {}
-        rows = self._session.rows(_CREDENTIALS, (list(dict.fromkeys(key_ids)),))
+        rows = (
+            self._session.rows(_CREDENTIAL_OF_ONE, (key_ids[0],))
+            if len(key_ids) == 1
+            else self._session.rows(_CREDENTIAL_OF_MANY, (list(dict.fromkeys(key_ids)),))
+        )
         return {
             row[0]: Credential(
                 key_id=row[0],

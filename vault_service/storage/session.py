@@ -1,6 +1,6 @@
 """One unit of work on one borrowed connection, in as few round trips as it can be done.
 
-- BEGIN and a reading of the clock travel with the first statement.
+- BEGIN travels with the first statement.
 - A statement whose result nobody reads waits, and travels with the next one or with COMMIT.
 - A read-only session has no transaction: each statement stands for itself and costs one trip.
 
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast
 
-from psycopg import Cursor, pq
+from psycopg import pq
 from sqlalchemy import Engine
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
@@ -39,7 +39,6 @@ class Session:
 
     __slots__ = (
         "_begun",
-        "_clock",
         "_ended",
         "_engine",
         "_moment",
@@ -53,7 +52,6 @@ class Session:
         self._read_only = read_only
         self._proxied: PoolProxiedConnection | None = None
         self._waiting: list[tuple[bytes, Parameters]] = []
-        self._clock: Cursor[Row] | None = None
         self._moment: datetime | None = None
         self._begun = False
         self._ended = False
@@ -77,7 +75,9 @@ class Session:
                 with driver.pipeline():
                     self._send_waiting(driver)
                     cursor.execute(statement, parameters, prepare=prepare)
-            return cursor.fetchall() if cursor.description else []
+            # Not `cursor.description`, which builds an object for each column.
+            result = cursor.pgresult
+            return cursor.fetchall() if result is not None and result.nfields else []
 
         return self._attempt(work)
 
@@ -105,18 +105,18 @@ class Session:
             other.close()
 
     def now(self) -> datetime:
-        """Return the transaction's time.
+        """Return the transaction's time; in a read-only session the time of the first asking.
 
         Raises:
             Unavailable: the database gave no answer.
         """
-        if self._read_only:
-            return _time(self.rows(_NOW))
-
         if self._moment is None:
-            clock, self._clock = self._clock, None
-            self._moment = _time(self.rows(_NOW) if clock is None else clock.fetchall())
-        return self._moment
+            self.learn(self.rows(_NOW)[0][0])
+        return cast("datetime", self._moment)
+
+    def learn(self, moment: datetime) -> None:
+        """Remember the transaction's time, from a statement that returned it beside its rows."""
+        self._moment = moment
 
     def commit(self) -> None:
         """Make everything last; does nothing in a read-only or ended session.
@@ -136,7 +136,7 @@ class Session:
         driver.doubtful = False
         try:
             with driver.pipeline():
-                self._send_waiting(driver, clock=False)
+                self._send_waiting(driver)
                 sent = True
                 driver.execute(_COMMIT)
         except failures.DRIVER_ERRORS as error:
@@ -174,12 +174,10 @@ class Session:
         else:
             proxied.invalidate()
 
-    def _send_waiting(self, driver: PatientConnection, *, clock: bool = True) -> None:
+    def _send_waiting(self, driver: PatientConnection) -> None:
         if not self._begun:
             self._begun = True
             driver.execute(_BEGIN, prepare=True)
-            if clock:
-                self._clock = driver.execute(_NOW, prepare=True, binary=True)
         waiting, self._waiting = self._waiting, []
         for statement, parameters in waiting:
             driver.cursor(binary=True).execute(statement, parameters, prepare=True)
@@ -209,10 +207,3 @@ class Session:
 def _driver(proxied: PoolProxiedConnection) -> PatientConnection:
     # What `engine.create` has its pool connect with.
     return cast("PatientConnection", proxied.dbapi_connection)
-
-
-def _time(rows: list[Row]) -> datetime:
-    moment = rows[0][0]
-    if not isinstance(moment, datetime):
-        raise TypeError("the database's clock gave no time")
-    return moment

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from vault_service.storage.customers import SqlCustomers
 from vault_service.storage.disclosures import SqlDisclosures
+from vault_service.storage.durability import check_durability, check_schema
 from vault_service.storage.failures import Contended
 from vault_service.storage.idempotency import SqlIdempotency
 from vault_service.storage.keys import SqlKeyFloors, SqlLeases, SqlPolicies
@@ -180,12 +181,31 @@ class SqlUnitOfWork:
         Raises:
             Unavailable: it gave none.
         """
-        session = Session(self._engine, read_only=True)
-        try:
-            session.rows(b"SELECT 1")
-        finally:
-            session.close()
+        self._ask(lambda session: session.rows(b"SELECT 1"))
+
+    def check_durability(self) -> list[str]:
+        """Return each reason why an acknowledged commit could be lost; none means it cannot.
+
+        Raises:
+            Unavailable: the database gave no answer.
+        """
+        return self._ask(check_durability)
+
+    def check_schema(self) -> str | None:
+        """Return the schema's revision when it is not the one that this release needs.
+
+        Raises:
+            Unavailable: the database gave no answer.
+        """
+        return self._ask(check_schema)
 
     def close(self) -> None:
         """Close the connections that nobody uses; the others close when they are given back."""
         self._engine.dispose()
+
+    def _ask(self, question: Callable[[Session], T]) -> T:
+        session = Session(self._engine, read_only=True)
+        try:
+            return question(session)
+        finally:
+            session.close()
