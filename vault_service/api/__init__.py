@@ -1,1 +1,1 @@
-"""The JSON interface: blueprints, schemas, the table from error code to HTTP status, OpenAPI."""
+"""The HTTP interface in JSON: calls, schemas, errors, and the document that describes them."""

@@ -1,0 +1,217 @@
+"""Calls: each declares itself once, and from that are made its route and its documentation.
+
+A call is a function from `Call` to `Answer`, declared with method, path, types, the action that
+it needs and an example. What happens around every call, and in which order, stands in `Runner`:
+the caller is known before the body is read, and the body is searched for what may never be sent
+before anything else about it is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+from flask import Flask, Request, Response, request
+
+from vault_service.domain.actors import Action
+from vault_service.services.context import Caller
+from vault_service.settings import ProcessRole, Settings
+from vault_service.web import bodies, shapes
+from vault_service.web.context import current
+from vault_service.web.door import Door
+from vault_service.web.rates import Rate, Rates
+from vault_service.web.served import Served, present
+
+B = TypeVar("B")
+Q = TypeVar("Q")
+
+JSON: Final = "application/json"
+_encoder: Final = msgspec.json.Encoder(decimal_format="string")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[B, Q]):
+    """One call under way: who calls, with what."""
+
+    served: Served
+    caller: Caller
+    body: B
+    query: Q
+    path: Mapping[str, str]
+    raw: bytes = field(repr=False)
+    request: Request = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A result on its way out; no body makes a 204."""
+
+    body: object | None = field(default=None, repr=False)
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Call[Any, Any]], Answer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderParameter:
+    """A header that a call reads."""
+
+    name: str
+    description: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """A call as declared.
+
+    Attributes:
+        method: HTTP method.
+        path: template in the manner of OpenAPI, `/v1/tokens/{token}`.
+        name: operation id, lower snake case, unique.
+        summary: one sentence.
+        tag: the group that it is shown in.
+        action: what the caller must be allowed to do; None where being known is enough.
+        serves: process roles that have this route, besides `all`.
+        answers: status -> type of the body, None for none.
+        body: type of the request's body, if it has one.
+        query: type of the query, if it has one.
+        headers: headers that it reads.
+        codes: error codes of its own, besides those that every call can answer.
+        example: a request body that works, where it has a body.
+        optional_body: whether no body stands for an empty object.
+        rate: what it counts against.
+        handler: the function.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    tag: str
+    action: Action | None
+    serves: frozenset[ProcessRole]
+    answers: Mapping[int, type | None]
+    handler: Handler
+    body: type | None = None
+    query: type | None = None
+    headers: tuple[HeaderParameter, ...] = ()
+    codes: tuple[str, ...] = ()
+    example: Mapping[str, Any] | None = None
+    optional_body: bool = False
+    rate: Rate = Rate.CALLS
+
+    @property
+    def rule(self) -> str:
+        """The path as Flask writes it."""
+        return self.path.replace("{", "<").replace("}", ">")
+
+    def served_by(self, process_role: ProcessRole) -> bool:
+        """Whether a process of this role has the route."""
+        return process_role is ProcessRole.ALL or process_role in self.serves
+
+
+class Group:
+    """Collects the calls of one module."""
+
+    def __init__(self, tag: str, *serves: ProcessRole) -> None:
+        self.tag = tag
+        self.operations: list[Operation] = []
+        self._serves = frozenset(serves)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        summary: str,
+        *,
+        answers: Mapping[int, type | None],
+        **more: Any,
+    ) -> Callable[[Handler], Handler]:
+        """Declare the decorated function as a call; `more` are fields of `Operation`."""
+        more.setdefault("serves", self._serves)
+        more.setdefault("action", None)
+
+        def declare(handler: Handler) -> Handler:
+            self.operations.append(
+                Operation(
+                    method=method,
+                    path=path,
+                    name=handler.__name__,
+                    summary=summary,
+                    tag=self.tag,
+                    answers=answers,
+                    handler=handler,
+                    **more,
+                )
+            )
+            return handler
+
+        return declare
+
+
+class Runner:
+    """Runs declared calls inside a Flask application."""
+
+    def __init__(self, served: Served, settings: Settings) -> None:
+        self._served = served
+        self._settings = settings
+        self._rates = Rates(settings)
+        self._door = Door(present(served.authentication), self._rates)
+
+    def register(self, app: Flask, operation: Operation) -> None:
+        """Give the operation its route."""
+
+        def view(**path: str) -> Response:
+            return self._run(operation, path)
+
+        app.add_url_rule(
+            operation.rule, operation.name, view, methods=[operation.method], strict_slashes=True
+        )
+
+    def _run(self, operation: Operation, path: Mapping[str, str]) -> Response:
+        context = current()
+        caller = self._door.admit(request, context)
+        standing = self._rates.count(operation.rate, caller.principal.id)
+        if standing is not None:
+            context.headers.update(standing.headers())
+        query = self._query(operation)
+        raw, body = self._body(operation)
+        answer = operation.handler(
+            Call(
+                served=self._served,
+                caller=caller,
+                body=body,
+                query=query,
+                path=path,
+                raw=raw,
+                request=request,
+            )
+        )
+        if answer.body is None:
+            return Response(status=204 if answer.status == 200 else answer.status)
+        encoded = _encoder.encode(answer.body)
+        return Response(encoded, answer.status, dict(answer.headers), content_type=JSON)
+
+    def _body(self, operation: Operation) -> tuple[bytes, object]:
+        if operation.body is None:
+            return b"", None
+        raw = bodies.read(request, self._settings.max_body_bytes, optional=operation.optional_body)
+        return raw, shapes.convert(bodies.decode(raw), operation.body)
+
+    @staticmethod
+    def _query(operation: Operation) -> object:
+        values = request.args.to_dict(flat=False)
+        if operation.query is None:
+            if values:
+                shapes.convert_query(values, _NoQuery)
+            return None
+        return shapes.convert_query(values, operation.query)
+
+
+class _NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A call without parameters."""

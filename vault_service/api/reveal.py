@@ -1,0 +1,94 @@
+"""The one call that answers with plaintext, and the one that gives out the token for it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vault_service.api import views
+from vault_service.api.calls import Answer, Call, Group, HeaderParameter
+from vault_service.api.schemas import (
+    DisclosureTokenOut,
+    NothingIn,
+    ReceiptOut,
+    RevealIn,
+    RevealOut,
+)
+from vault_service.domain.actors import Action
+from vault_service.settings import ProcessRole
+from vault_service.web.rates import Rate
+from vault_service.web.served import present
+
+GROUP: Final = Group("reveal", ProcessRole.REVEAL)
+
+
+@GROUP.call(
+    "POST",
+    "/v1/disclosures/{disclosure}/token",
+    "Exchange a grant for a short-lived disclosure token.",
+    action=Action.TAKE_DISCLOSURE_TOKEN,
+    body=NothingIn,
+    optional_body=True,
+    answers={201: DisclosureTokenOut},
+    example={},
+    codes=("disclosure_not_found", "disclosure_not_active", "policy_changed"),
+    rate=Rate.REVEALS,
+)
+def issue_disclosure_token(call: Call[NothingIn, None]) -> Answer:
+    """Give out a disclosure token."""
+    issued = present(call.served.granting).issue(call.caller, call.path["disclosure"])
+    return Answer(
+        body=DisclosureTokenOut(token=issued.token, expires_at=issued.expires_at), status=201
+    )
+
+
+@GROUP.call(
+    "POST",
+    "/v1/reveal",
+    "Reveal values against a disclosure token.",
+    action=Action.REVEAL,
+    body=RevealIn,
+    answers={200: RevealOut},
+    headers=(
+        HeaderParameter(
+            name="Disclosure-Token", description="The disclosure token, a JWS.", required=True
+        ),
+    ),
+    example={"tokens": ["tok_0000000000000000000000000000"]},
+    codes=(
+        "disclosure_token_missing",
+        "disclosure_token_holder",
+        "disclosure_scope_exceeded",
+        "disclosure_spent",
+        "disclosure_grant_unknown",
+        "disclosure_grant_ended",
+        "disclosure_policy_changed",
+        "token_not_found",
+        "commit_unknown",
+    ),
+    rate=Rate.REVEALS,
+)
+def reveal(call: Call[RevealIn, None]) -> Answer:
+    """Reveal."""
+    answer = present(call.served.reveal).submit(
+        call.caller,
+        disclosure_token=call.request.headers.get("Disclosure-Token"),
+        tokens=call.body.tokens,
+        fields=call.body.fields,
+    )
+    receipt = answer.receipt
+    return Answer(
+        body=RevealOut(
+            results=[
+                views.revealed(result, asked)
+                for asked, result in zip(call.body.tokens, answer.results, strict=True)
+            ],
+            receipt=ReceiptOut(
+                entry=receipt.entry,
+                grant=receipt.grant,
+                ground=receipt.ground,
+                clause=receipt.clause,
+                at=receipt.at,
+                values=receipt.values,
+            ),
+        )
+    )

@@ -1,0 +1,67 @@
+"""The application: the calls that a process role serves, behind one set of hooks and errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from flask import Flask
+
+from vault_service.api import (
+    customers,
+    disclosures,
+    docs,
+    errors,
+    principals,
+    reveal,
+    status,
+    tokens,
+)
+from vault_service.api.calls import Group, Operation, Runner
+from vault_service.settings import ProcessRole, Settings
+from vault_service.web import hooks
+from vault_service.web.edge import Edge
+from vault_service.web.served import Served
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+GROUPS: Final[tuple[Group, ...]] = (
+    customers.GROUP,
+    tokens.GROUP,
+    disclosures.GROUP,
+    reveal.GROUP,
+    principals.GROUP,
+)
+
+
+def operations(process_role: ProcessRole) -> list[Operation]:
+    """The calls that a process of this role serves."""
+    return [
+        operation
+        for group in GROUPS
+        for operation in group.operations
+        if operation.served_by(process_role)
+    ]
+
+
+def create_app(served: Served, settings: Settings) -> Flask:
+    """The Flask application for these use cases."""
+    app = Flask("vault_service.app", static_folder=None, template_folder=None)
+    # `//v1` is not `/v1`: nothing is redirected, because a redirected body is a body sent twice.
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
+    hooks.install(app, settings)
+    errors.install(app)
+    status.register(app, served, settings)
+    offered = operations(settings.process_role)
+    if offered:
+        runner = Runner(served, settings)
+        for operation in offered:
+            runner.register(app, operation)
+    docs.register(app, offered)
+    return app
+
+
+def create_application(served: Served, settings: Settings) -> WSGIApplication:
+    """The application as a server takes it."""
+    return Edge(create_app(served, settings).wsgi_app)

@@ -1,0 +1,61 @@
+"""What is known of the request under way: its id, its caller, its clock.
+
+One per request, kept in Flask's `g`; lines that are logged meanwhile carry its id.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from flask import g
+
+from vault_service.domain.tokens import new_request_id
+from vault_service.services.context import Caller
+from vault_service.web.edge import caller_address
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """One request.
+
+    Attributes:
+        id: the request's name, in the answer, the log and the ledger.
+        address: where it came from, as far as known.
+        started: `time.monotonic()` at its begin, in seconds.
+        deadline: `time.monotonic()` value after which nobody waits.
+        caller: who makes it, once authenticated.
+        headers: headers that the answer shall have besides its own.
+        code: the code of the error that it ended with, if any.
+    """
+
+    id: str
+    address: str
+    started: float
+    deadline: float
+    caller: Caller | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    code: str | None = None
+
+
+def begin(environ: dict[str, Any], *, seconds: float, trusted_proxies: int) -> RequestContext:
+    """Make the context of a request that has just arrived."""
+    started = time.monotonic()
+    context = RequestContext(
+        id=new_request_id(),
+        address=caller_address(environ, trusted_proxies),
+        started=started,
+        deadline=started + seconds,
+    )
+    g.vault_request = context
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=context.id)
+    return context
+
+
+def current() -> RequestContext:
+    """The context of the request under way."""
+    context: RequestContext = g.vault_request
+    return context

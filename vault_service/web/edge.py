@@ -1,0 +1,70 @@
+"""The outermost layer: what a server hands over, reduced to what a request is.
+
+Granian copies the process's whole environment into every WSGI environ. Whatever walks an environ
+(an error page, a debugger, a library) would then walk the environment too, so only the keys of
+CGI and WSGI go further.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication
+
+_CGI: Final = frozenset(
+    {
+        "CONTENT_LENGTH", "CONTENT_TYPE", "PATH_INFO", "QUERY_STRING", "REMOTE_ADDR", "REMOTE_PORT",
+        "REQUEST_METHOD", "SCRIPT_NAME", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL",
+        "SERVER_SOFTWARE",
+    }
+)  # fmt: skip
+_PREFIXES: Final = ("HTTP_", "wsgi.", "werkzeug.", "flask.")
+
+
+class Edge:
+    """Wraps a WSGI application so that it sees the request and nothing of the process."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        kept = {
+            name: value
+            for name, value in environ.items()
+            if name in _CGI or name.startswith(_PREFIXES)
+        }
+        # One place to say where the service is: no prefix of a server's making.
+        kept.setdefault("SCRIPT_NAME", "")
+        return self._app(kept, start_response)
+
+
+def caller_address(environ: Mapping[str, Any], trusted_proxies: int) -> str:
+    """Where a request came from, as far as it can be believed.
+
+    Each trusted proxy appends the address that it saw, so the last `trusted_proxies` entries of
+    X-Forwarded-For can be believed and nothing before them. The proxies must drop header names
+    with underscores, which this header would otherwise be confused with (nginx does so unasked).
+    """
+    peer = str(environ.get("REMOTE_ADDR") or "")
+    if trusted_proxies:
+        hops = [hop.strip() for hop in str(environ.get("HTTP_X_FORWARDED_FOR", "")).split(",")]
+        told = hops[-min(trusted_proxies, len(hops))]
+        if (address := _address(told)) is not None:
+            return address
+    return _address(peer) or "unknown"
+
+
+def _address(text: str) -> str | None:
+    """The canonical form of an address, or None; a port or a zone goes away."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return ipaddress.ip_address(text.partition("%")[0]).compressed
+    except ValueError:
+        return None

@@ -1,0 +1,102 @@
+"""The use cases that a process serves, as the interfaces see them.
+
+`bootstrap` builds them; a process of one role has only what its role needs, and `None` elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from vault_service.services.authentication import Authentication
+from vault_service.services.customers import Customers
+from vault_service.services.disclosures import Disclosures
+from vault_service.services.erasure import Erasure
+from vault_service.services.granting import Granting
+from vault_service.services.principals import Principals
+from vault_service.services.reading import Reading
+from vault_service.services.reveal import Reveal
+from vault_service.services.tokenization import Tokenization
+
+T = TypeVar("T")
+
+
+class Finding(Protocol):
+    """One thing that must hold before requests are served."""
+
+    @property
+    def name(self) -> str:
+        """What was looked at."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it holds."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why not."""
+
+
+class Health(Protocol):
+    """Tells whether this process can serve."""
+
+    def ready(self) -> Sequence[Finding]:
+        """What was looked at, each with its outcome; quick, whatever is broken."""
+
+
+class Served(Protocol):
+    """All use cases of one process."""
+
+    @property
+    def authentication(self) -> Authentication | None:
+        """Tells who a caller is."""
+
+    @property
+    def tokenization(self) -> Tokenization | None:
+        """Values in, tokens out."""
+
+    @property
+    def reading(self) -> Reading | None:
+        """Masked reads and searches."""
+
+    @property
+    def erasure(self) -> Erasure | None:
+        """Erases records."""
+
+    @property
+    def customers(self) -> Customers | None:
+        """Customers."""
+
+    @property
+    def principals(self) -> Principals | None:
+        """Principals and their keys."""
+
+    @property
+    def disclosures(self) -> Disclosures | None:
+        """Disclosures."""
+
+    @property
+    def granting(self) -> Granting | None:
+        """Disclosure tokens for grants."""
+
+    @property
+    def reveal(self) -> Reveal | None:
+        """Plaintext against a disclosure token."""
+
+    @property
+    def health(self) -> Health:
+        """Alive, and able to serve."""
+
+    def jwks(self) -> Mapping[str, Any]:
+        """The public keys that disclosure tokens are checked with."""
+
+
+def present(service: T | None) -> T:
+    """The service that a route needs; routes are registered only where theirs is served.
+
+    Raises:
+        RuntimeError: a route was registered in a process that does not serve it.
+    """
+    if service is None:
+        raise RuntimeError("a route was registered without its use case")
+    return service
