@@ -15,7 +15,7 @@ import os
 import stat
 import tomllib
 import urllib.parse
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -30,6 +30,8 @@ from vault_service.errors import SettingsError
 
 PREFIX = "VAULT_SERVICE_"
 CONFIG_NAME = PREFIX + "CONFIG"
+
+_LIKE_CGI = ("HTTP_", "CONTENT_", "REMOTE_", "REQUEST_", "PATH_INFO", "QUERY_STRING", "wsgi.")
 
 # A secret file larger than this is the wrong file.
 _MAX_SECRET_BYTES = 16 * 1024
@@ -384,6 +386,17 @@ def _refuse(problems: list[str]) -> None:
         )
 
 
+def forget_headers(environ: MutableMapping[str, str] | None = None) -> None:
+    """Remove variables that WSGI would take for a request's headers or its frame.
+
+    Granian mixes the environment into every request, where a variable `HTTP_PROXY` is a header
+    `Proxy` that nobody sent. Libraries that look for a proxy find `http_proxy`.
+    """
+    environ = os.environ if environ is None else environ
+    for name in [name for name in environ if name.startswith(_LIKE_CGI)]:
+        del environ[name]
+
+
 def load(
     environ: MutableMapping[str, str] | None = None, *, overrides: Mapping[str, Any] | None = None
 ) -> Settings:
@@ -411,3 +424,24 @@ def load(
     _check_production(settings, problems)
     _refuse(problems)
     return settings
+
+
+def declared_environment(environ: Mapping[str, str] | None = None) -> str | None:
+    """What `VAULT_SERVICE_ENV` says; `vault-service up` asks first, to refuse production."""
+    return (os.environ if environ is None else environ).get(PREFIX + "ENV")
+
+
+def for_children(
+    config: Path, *, decided: Iterable[str], environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The environment for the service's own processes, started from one settings file.
+
+    Args:
+        config: the file.
+        decided: settings that the file decides; the environment's word on them is left out.
+        environ: the environment; this process's own when left out.
+    """
+    environ = os.environ if environ is None else environ
+    dropped = {f"{_environment_name(name)}{end}" for name in decided for end in ("", "_FILE")}
+    kept = {name: value for name, value in environ.items() if name not in dropped}
+    return kept | {CONFIG_NAME: str(config)}
