@@ -37,7 +37,7 @@ FIELDS: Final = frozenset(
         "token", "tokens", "customer", "disclosure", "grant", "ground", "clause", "policy",
         "data_class", "vault_role", "transit_key", "key_version", "database_role", "name",
         "setting", "address", "host", "port", "workers", "threads", "pid", "signal", "folder",
-        "file", "hint", "migration", "url",
+        "file", "hint", "vault_event", "migration", "url",
     }
 )  # fmt: skip
 

@@ -160,10 +160,10 @@ def _field_errors(error: ServiceError) -> list[FieldError]:
 
 
 def item_error(error: Exception) -> ItemError:
-    """An item's error; one that is the service's own fault is logged as well."""
+    """An item's error; one that was not foreseen is logged as well."""
     told = as_service_error(error)
     status = status_of(told)
-    if status >= 500 and not isinstance(told, Unavailable):
+    if told is not error and not isinstance(told, Unavailable):
         _log.error("item failed", alarm=told.code, exc_info=error)
     return ItemError(
         status=status,
