@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from flask import Flask
 
@@ -21,9 +21,6 @@ from vault_service.settings import ProcessRole, Settings
 from vault_service.web import hooks
 from vault_service.web.edge import Edge
 from vault_service.web.served import Served
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 GROUPS: Final[tuple[Group, ...]] = (
     customers.GROUP,
@@ -50,7 +47,7 @@ def create_app(served: Served, settings: Settings) -> Flask:
     # `//v1` is not `/v1`: nothing is redirected, because a redirected body is a body sent twice.
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
-    hooks.install(app, settings)
+    hooks.install(app)
     errors.install(app)
     status.register(app, served, settings)
     offered = operations(settings.process_role)
@@ -59,9 +56,5 @@ def create_app(served: Served, settings: Settings) -> Flask:
         for operation in offered:
             runner.register(app, operation)
     docs.register(app, offered)
+    app.wsgi_app = Edge(app.wsgi_app, settings)  # type: ignore[method-assign]  # Flask's own advice
     return app
-
-
-def create_application(served: Served, settings: Settings) -> WSGIApplication:
-    """The application as a server takes it."""
-    return Edge(create_app(served, settings).wsgi_app)

@@ -77,7 +77,7 @@ def load(settings: Settings, parent: int) -> WSGIApplication:
     # A worker leaves through multiprocessing's exit, which runs no `atexit` function.
     Finalize(None, partial(_leave, services), exitpriority=10)
     _announce(services.lifecycle)
-    return app.create_application(services, settings)
+    return app.create_app(services, settings)
 
 
 def _announce(lifecycle: Lifecycle) -> None:

@@ -1,20 +1,22 @@
 """What is known of the request under way: its id, its caller, its clock.
 
-One per request, kept in Flask's `g`; lines that are logged meanwhile carry its id.
+One per request, kept in its WSGI environ; lines that are logged meanwhile carry its id.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import structlog
-from flask import g
+from flask import request
 
 from vault_service.domain.tokens import new_request_id
 from vault_service.services.context import Caller
-from vault_service.web.edge import caller_address
+
+_KEY: Final = "vault_service.request"
 
 
 @dataclass(slots=True)
@@ -40,16 +42,17 @@ class RequestContext:
     code: str | None = None
 
 
-def begin(environ: dict[str, Any], *, seconds: float, trusted_proxies: int) -> RequestContext:
+def begin(environ: dict[str, Any], *, address: str, seconds: float) -> RequestContext:
     """Make the context of a request that has just arrived."""
     started = time.monotonic()
     context = RequestContext(
-        id=new_request_id(),
-        address=caller_address(environ, trusted_proxies),
+        # A name and no secret: nothing is let in for knowing it. Python reseeds after a fork.
+        id=new_request_id(token_bytes=random.randbytes),
+        address=address,
         started=started,
         deadline=started + seconds,
     )
-    g.vault_request = context
+    environ[_KEY] = context
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=context.id)
     return context
@@ -57,5 +60,5 @@ def begin(environ: dict[str, Any], *, seconds: float, trusted_proxies: int) -> R
 
 def current() -> RequestContext:
     """The context of the request under way."""
-    context: RequestContext = g.vault_request
+    context: RequestContext = request.environ[_KEY]
     return context

@@ -1,15 +1,20 @@
-"""The outermost layer: what a server hands over, reduced to what a request is.
+"""The outermost layer: what a server hands over, reduced to what a request is, and what goes back.
 
 Granian copies the process's whole environment into every WSGI environ. Whatever walks an environ
 (an error page, a debugger, a library) would then walk the environment too, so only the keys of
-CGI and WSGI go further.
+CGI and WSGI go further. The headers that every answer has are put on here, as plain pairs, where
+that costs a tenth of what it costs inside Flask.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
+
+from vault_service.settings import Settings
+from vault_service.web import context
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
@@ -23,12 +28,30 @@ _CGI: Final = frozenset(
 )  # fmt: skip
 _PREFIXES: Final = ("HTTP_", "wsgi.", "werkzeug.", "flask.")
 
+# Nothing that this service answers is for a cache, a frame, a script or a guess of a type. A route
+# that sets one of these itself (the documentation's page) keeps its own.
+_HEADERS: Final = (
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Server", "vault"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+)
+
+_Error = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
+
 
 class Edge:
     """Wraps a WSGI application so that it sees the request and nothing of the process."""
 
-    def __init__(self, app: WSGIApplication) -> None:
+    def __init__(self, app: WSGIApplication, settings: Settings) -> None:
         self._app = app
+        self._settings = settings
+        self._headers = list(_HEADERS)
+        if settings.hsts_seconds:
+            self._headers.append(("Strict-Transport-Security", f"max-age={settings.hsts_seconds}"))
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -37,9 +60,22 @@ class Edge:
             for name, value in environ.items()
             if name in _CGI or name.startswith(_PREFIXES)
         }
-        # One place to say where the service is: no prefix of a server's making.
-        kept.setdefault("SCRIPT_NAME", "")
-        return self._app(kept, start_response)
+        request = context.begin(
+            kept,
+            address=caller_address(kept, self._settings.trusted_proxies),
+            seconds=self._settings.request_seconds,
+        )
+
+        def start(
+            status: str, headers: list[tuple[str, str]], exc_info: _Error | None = None, /
+        ) -> Callable[[bytes], object]:
+            own = {name for name, _ in headers}
+            headers += [pair for pair in self._headers if pair[0] not in own]
+            headers += request.headers.items()
+            headers.append(("Request-Id", request.id))
+            return start_response(status, headers, exc_info)
+
+        return self._app(kept, start)
 
 
 def caller_address(environ: Mapping[str, Any], trusted_proxies: int) -> str:

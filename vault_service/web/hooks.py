@@ -1,4 +1,4 @@
-"""What happens around every request: its context before, its headers, line and counts after."""
+"""What is kept of every request: a line in the access log, and counts."""
 
 from __future__ import annotations
 
@@ -8,20 +8,10 @@ from typing import Final
 import structlog
 from flask import Flask, Response, request
 
-from vault_service.settings import Settings
 from vault_service.web import context, metrics
 
 UNMATCHED: Final = "unmatched"
 
-# Nothing that this service answers is for a cache, a frame, a script or a guess of a type.
-_HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
 # Methods that exist; any other would be a label of the caller's choice.
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 # Asked every few seconds by machines that look after machines: counted, and no line each.
@@ -36,41 +26,21 @@ def route() -> str:
     return UNMATCHED if rule is None else rule.rule
 
 
-def install(app: Flask, settings: Settings) -> None:
-    """Put the hooks around every request of the application."""
-    headers = dict(_HEADERS)
-    if settings.hsts_seconds:
-        headers["Strict-Transport-Security"] = f"max-age={settings.hsts_seconds}"
-
-    def before() -> None:
-        context.begin(
-            request.environ,
-            seconds=settings.request_seconds,
-            trusted_proxies=settings.trusted_proxies,
-        )
-
-    def after(response: Response) -> Response:
-        ctx = context.current()
-        response.headers.setdefault("Request-Id", ctx.id)
-        for name, value in headers.items():
-            response.headers.setdefault(name, value)
-        for name, value in ctx.headers.items():
-            response.headers[name] = value
-        _account(ctx, response.status_code)
-        return response
-
-    app.before_request(before)
-    app.after_request(after)
-
-
-def _account(ctx: context.RequestContext, status: int) -> None:
+def _account(response: Response) -> Response:
+    ctx = context.current()
     seconds = time.monotonic() - ctx.started
     template = route()
+    status = response.status_code
     method = request.method if request.method in _METHODS else "OTHER"
     metrics.observe(method=method, route=template, status=status, seconds=seconds, code=ctx.code)
     if template in _QUIET and status < 500:
-        return
-    caller = ctx.caller
+        return response
+    told: dict[str, object] = {}
+    if ctx.caller is not None:
+        told["principal"] = ctx.caller.principal.id
+        told["key"] = ctx.caller.key_id
+    if ctx.code is not None:
+        told["code"] = ctx.code
     _log.info(
         "request",
         method=method,
@@ -78,6 +48,11 @@ def _account(ctx: context.RequestContext, status: int) -> None:
         status=status,
         ms=seconds * 1000,
         address=ctx.address,
-        **({} if ctx.code is None else {"code": ctx.code}),
-        **({} if caller is None else {"principal": caller.principal.id, "key": caller.key_id}),
+        **told,
     )
+    return response
+
+
+def install(app: Flask) -> None:
+    """Have every request of the application counted and told of."""
+    app.after_request(_account)
