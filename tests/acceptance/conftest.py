@@ -1,0 +1,15 @@
+"""The whole service in one process, on the real servers: use cases without HTTP."""
+
+from __future__ import annotations
+
+from tests.support.whole import (
+    cast,
+    customer,
+    prepared_vault,
+    services,
+    settings_for,
+    stage,
+    worker,
+)
+
+__all__ = ["cast", "customer", "prepared_vault", "services", "settings_for", "stage", "worker"]

@@ -1,0 +1,486 @@
+"""The whole service in one process, on the real servers: use cases without HTTP.
+
+The fixtures are for a module; `stage` holds everything that a story needs, and its methods are
+the sentences that many stories share. A conftest takes them over by importing them.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+
+from keys import declared, spool
+from keys import inventory as key_inventory
+from keys.admin import AdminTransit
+from keys.secret import Secret
+from tests.support.servers import Database, VaultMount
+from vault_service.bootstrap import Services, build
+from vault_service.domain.actors import Principal, Role
+from vault_service.errors import ServiceError
+from vault_service.ledger.entries import Entry, Event, decode
+from vault_service.services.context import Caller
+from vault_service.services.customers import Customers
+from vault_service.services.disclosures import DisclosureDraft, Disclosures
+from vault_service.services.erasure import Erasure
+from vault_service.services.granting import Granting
+from vault_service.services.housekeeping import Housekeeping
+from vault_service.services.key_rotation import KeyRotation
+from vault_service.services.principals import Principals
+from vault_service.services.reading import Reading
+from vault_service.services.reveal import Reveal
+from vault_service.services.tokenization import Tokenization, TokenizeItem, TokenizeRequest
+from vault_service.services.views import (
+    CustomerView,
+    DisclosureView,
+    IssuedKey,
+    RevealAnswer,
+    Revealed,
+    TokenizeAnswer,
+    TokenView,
+)
+from vault_service.settings import Environment, ProcessRole, Settings
+
+T = TypeVar("T")
+
+ROLES = ("ingest", "reveal", "review", "rotate", "sign-token", "sign-ledger", "inspect")
+YEAR = datetime.now(UTC).year + 3
+NOBODY = "cus_" + "0" * 26
+NOWHERE = "tok_" + "0" * 28
+UNKNOWN_DISCLOSURE = "dis_" + "0" * 28
+UNKNOWN_PRINCIPAL = "prn_" + "0" * 26
+# Seconds that a story's caller is ready to wait.
+PATIENCE = 30.0
+
+PEOPLE = (
+    ("billing", ("billing",)),
+    ("support", ("support",)),
+    ("requester", ("requester",)),
+    ("requester-2", ("requester",)),
+    ("officer-1", ("officer",)),
+    ("officer-2", ("officer",)),
+    ("officer-3", ("officer",)),
+    ("auditor", ("auditor",)),
+    ("operator", ("operator",)),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cast:
+    """The principals of the module's database, by name."""
+
+    principals: dict[str, tuple[str, str, frozenset[Role]]]
+    keys: dict[str, str] = field(repr=False)
+
+    def caller(self, name: str, *, address: str = "127.0.0.1") -> Caller:
+        """A principal making a request now."""
+        principal, key_id, roles = self.principals[name]
+        return Caller(
+            principal=Principal(id=principal, name=name, roles=roles),
+            key_id=key_id,
+            request_id="req_" + "0" * 26,
+            address=address,
+            deadline=time.monotonic() + PATIENCE,
+        )
+
+    def id(self, name: str) -> str:
+        """A principal's id."""
+        return self.principals[name][0]
+
+
+def caller_of(issued: IssuedKey) -> Caller:
+    """The holder of a fresh key making a request now."""
+    return Caller(
+        principal=Principal(
+            id=issued.principal.id,
+            name=issued.principal.name,
+            roles=frozenset(Role(role) for role in issued.principal.roles),
+        ),
+        key_id=issued.id,
+        request_id="req_" + "0" * 26,
+        address="127.0.0.1",
+        deadline=time.monotonic() + PATIENCE,
+    )
+
+
+def card(number: str = "4242424242424242", **more: object) -> dict[str, object]:
+    """A card as a caller sends it."""
+    return {"number": number, "exp_month": 12, "exp_year": YEAR, "name": "A. Customer", **more}
+
+
+def numbers(count: int, *, start: int = 0, prefix: str = "400000", length: int = 16) -> list[str]:
+    """Different card numbers that pass the Luhn check."""
+    width = length - len(prefix) - 1
+    found = []
+    for index in range(start, start + count):
+        head = f"{prefix}{index:0{width}d}"
+        total = 0
+        for place, char in enumerate(reversed(head)):
+            digit = int(char) * (2 - place % 2)
+            total += digit - 9 * (digit > 9)
+        found.append(f"{head}{-total % 10}")
+    return found
+
+
+HARM = {
+    "harm": "threats by telephone",
+    "harmed": "a customer",
+    "action": "identify",
+    "case_reference": "CASE-1",
+}
+
+
+def draft(*tokens: str, **changes: Any) -> DisclosureDraft:
+    """A request that needs two officers."""
+    made = DisclosureDraft(
+        ground="protect_from_harm",
+        category="personal_and_account",
+        recipient_kind="counterparty",
+        recipient_name="Somebody",
+        tokens=tokens or None,
+        evidence=HARM,
+    )
+    return replace(made, **changes)
+
+
+def standing(*tokens: str, uses: int = 100, **changes: Any) -> DisclosureDraft:
+    """A request that needs one officer and may be used again."""
+    made = DisclosureDraft(
+        ground="provide_service",
+        category="personal_and_account",
+        recipient_kind="internal",
+        recipient_name="Billing",
+        tokens=tokens or None,
+        evidence={"service": "monthly charge"},
+        uses=uses,
+    )
+    return replace(made, **changes)
+
+
+def refusal(call: Callable[[], object], kind: type[ServiceError] = ServiceError) -> ServiceError:
+    """The error that a call ends with."""
+    with pytest.raises(kind) as refused:
+        call()
+    return refused.value
+
+
+def present(part: T | None) -> T:
+    """A use case that this process serves."""
+    assert part is not None
+    return part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """The serving process, the worker, their servers and the people."""
+
+    services: Services
+    worker: Services
+    cast: Cast
+    database: Database
+    mount: VaultMount
+    settings_for: Callable[[ProcessRole], Settings]
+
+    # ------------------------------------------------------------ parts
+
+    @property
+    def tokenization(self) -> Tokenization:
+        """The use case."""
+        return present(self.services.tokenization)
+
+    @property
+    def customers(self) -> Customers:
+        """The use case."""
+        return present(self.services.customers)
+
+    @property
+    def reading(self) -> Reading:
+        """The use case."""
+        return present(self.services.reading)
+
+    @property
+    def erasure(self) -> Erasure:
+        """The use case."""
+        return present(self.services.erasure)
+
+    @property
+    def principals(self) -> Principals:
+        """The use case."""
+        return present(self.services.principals)
+
+    @property
+    def disclosures(self) -> Disclosures:
+        """The use case."""
+        return present(self.services.disclosures)
+
+    @property
+    def granting(self) -> Granting:
+        """The use case."""
+        return present(self.services.granting)
+
+    @property
+    def reveals(self) -> Reveal:
+        """The use case."""
+        return present(self.services.reveal)
+
+    @property
+    def housekeeping(self) -> Housekeeping:
+        """The use case."""
+        return present(self.worker.housekeeping)
+
+    @property
+    def key_rotation(self) -> KeyRotation:
+        """The use case."""
+        return present(self.worker.key_rotation)
+
+    def caller(self, name: str) -> Caller:
+        """A principal making a request now."""
+        return self.cast.caller(name)
+
+    # ------------------------------------------------------------ sentences
+
+    def customer(self, reference: str | None = None) -> str:
+        """A customer."""
+        (view,) = self.customers.create(self.caller("billing"), [reference])
+        assert isinstance(view, CustomerView)
+        return view.id
+
+    def submit(
+        self,
+        *items: TokenizeItem,
+        by: str = "billing",
+        batch: bool | None = None,
+        key: str | None = None,
+        body: bytes = b"",
+    ) -> TokenizeAnswer:
+        """Tokenize; one answer, whatever it says."""
+        return self.tokenization.submit(
+            TokenizeRequest(
+                caller=self.caller(by),
+                items=items,
+                batch=len(items) > 1 if batch is None else batch,
+                idempotency_key=key,
+                body=body,
+            )
+        )
+
+    def tokenize(self, *items: TokenizeItem, **how: Any) -> list[TokenView]:
+        """Tokenize and expect nothing but views."""
+        results = self.submit(*items, **how).results
+        assert all(isinstance(result, TokenView) for result in results), results
+        return [result for result in results if isinstance(result, TokenView)]
+
+    def card(self, customer: str, number: str = "4242424242424242", **more: Any) -> str:
+        """The token of a card."""
+        (view,) = self.tokenize(
+            TokenizeItem(data_class="payment_card", customer=customer, value=card(number), **more)
+        )
+        return view.id
+
+    def granted(self, asked: DisclosureDraft, *, by: str = "requester") -> DisclosureView:
+        """A grant, approved by as many officers as it needs."""
+        view = self.disclosures.create(self.caller(by), asked, is_draft=False)
+        for number in range(1, view.approvals_needed + 1):
+            view = self.disclosures.approve(self.caller(f"officer-{number}"), view.id)
+        assert view.state == "active"
+        return view
+
+    def token(self, grant: str, *, by: str = "requester") -> str:
+        """A disclosure token of a grant."""
+        return self.granting.issue(self.caller(by), grant).token
+
+    def reveal(
+        self, token: str | None, *tokens: str, by: str = "requester", **how: Any
+    ) -> RevealAnswer:
+        """Reveal with a disclosure token."""
+        return self.reveals.submit(
+            self.caller(by),
+            disclosure_token=token,
+            tokens=tokens,
+            fields=how.get("fields"),
+        )
+
+    def revealed(self, token: str, *tokens: str, **how: Any) -> list[object]:
+        """Reveal and expect nothing but values."""
+        results = self.reveal(token, *tokens, **how).results
+        assert all(isinstance(result, Revealed) for result in results), results
+        return [result.value for result in results if isinstance(result, Revealed)]
+
+    # ------------------------------------------------------------ behind the scenes
+
+    @contextmanager
+    def superuser(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        """A connection of the server's administrator, in autocommit mode."""
+        with psycopg.connect(self.database.admin_url, autocommit=True) as link:
+            yield link
+
+    def sql(self, statement: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> Any:
+        """Rows of a statement run by the administrator; their number, if it has none."""
+        with self.superuser() as link:
+            cursor = link.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else cursor.rowcount
+
+    def outbox(self, *events: Event) -> list[Entry]:
+        """The ledger's entries in the order of their ids, of some events or all."""
+        rows = self.sql("SELECT entry FROM ledger_outbox ORDER BY id")
+        entries = [decode(bytes(row[0])) for row in rows]
+        return [entry for entry in entries if not events or entry.event in events]
+
+    @contextmanager
+    def told(self, *events: Event) -> Iterator[list[Entry]]:
+        """Filled with the entries that the block adds."""
+        before = {entry.id for entry in self.outbox()}
+        added: list[Entry] = []
+        yield added
+        added += [entry for entry in self.outbox(*events) if entry.id not in before]
+
+    @contextmanager
+    def owned(self, statement: str, undo: str) -> Iterator[None]:
+        """Something that holds for a block, said by the administrator."""
+        self.sql(statement)
+        try:
+            yield
+        finally:
+            self.sql(undo)
+
+    @contextmanager
+    def admin(self) -> Iterator[AdminTransit]:
+        """Vault, as its administrator."""
+        admin = admin_of(self.mount)
+        try:
+            yield admin
+        finally:
+            admin.close()
+
+
+def admin_of(mount: VaultMount) -> AdminTransit:
+    """Vault, as its administrator."""
+    return AdminTransit(
+        address=mount.address,
+        token=Secret(mount.token.encode()),
+        mount=mount.mount,
+        approle_prefix=mount.prefix,
+    )
+
+
+def name(prefix: str = "n") -> str:
+    """A name that nobody has."""
+    return f"{prefix}-{secrets.token_hex(6)}"
+
+
+def soon(**after: float) -> datetime:
+    """A time after now."""
+    return datetime.now(UTC) + timedelta(**after)
+
+
+# ---------------------------------------------------------------- fixtures
+
+
+@pytest.fixture(scope="module")
+def prepared_vault(
+    vault_mount: VaultMount, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[VaultMount, Path]:
+    """The declared keys and roles applied, and a spool with plenty of secret-ids."""
+    folder = tmp_path_factory.mktemp("spool")
+    folder.chmod(0o700)
+    admin = admin_of(vault_mount)
+    inventory = declared.load(mount=vault_mount.mount, prefix=vault_mount.prefix)
+    key_inventory.apply(inventory, admin)
+    for role in ROLES:
+        spool.issue(admin, role, folder, 8)
+    admin.close()
+    return vault_mount, folder
+
+
+@pytest.fixture(scope="module")
+def settings_for(
+    database: Database, prepared_vault: tuple[VaultMount, Path]
+) -> Callable[[ProcessRole], Settings]:
+    """Settings of a process role against the module's servers."""
+    mount, folder = prepared_vault
+
+    def settings(role: ProcessRole) -> Settings:
+        return Settings(
+            env=Environment.DEVELOPMENT,
+            stand_in=True,
+            process_role=role,
+            database_ingest_url=database.url("vault_ingest"),
+            database_reveal_url=database.url("vault_reveal"),
+            database_console_url=database.url("vault_console"),
+            database_worker_url=database.url("vault_worker"),
+            vault_address=mount.address,
+            vault_mount=mount.mount,
+            vault_prefix=mount.prefix,
+            vault_spool=folder,
+            issuer="https://vault.example",
+        )
+
+    return settings
+
+
+@pytest.fixture(scope="module")
+def services(settings_for: Callable[[ProcessRole], Settings]) -> Iterator[Services]:
+    """All use cases of a serving process."""
+    built = build(settings_for(ProcessRole.ALL))
+    yield built
+    built.close()
+
+
+@pytest.fixture(scope="module")
+def worker(settings_for: Callable[[ProcessRole], Settings]) -> Iterator[Services]:
+    """The worker's use cases."""
+    built = build(settings_for(ProcessRole.WORKER))
+    yield built
+    built.close()
+
+
+@pytest.fixture(scope="module")
+def cast(services: Services) -> Cast:
+    """The first principals."""
+    assert services.principals is not None
+    issued = services.principals.bootstrap(PEOPLE, keep=lambda _: None)
+    return Cast(
+        principals={
+            each.principal.name: (
+                each.principal.id,
+                each.id,
+                frozenset(Role(role) for role in each.principal.roles),
+            )
+            for each in issued
+        },
+        keys={each.principal.name: each.key for each in issued},
+    )
+
+
+@pytest.fixture(scope="module")
+def stage(  # noqa: PLR0917 -- pytest passes fixtures by name
+    services: Services,
+    worker: Services,
+    cast: Cast,
+    database: Database,
+    vault_mount: VaultMount,
+    settings_for: Callable[[ProcessRole], Settings],
+) -> Stage:
+    """Everything that a story needs."""
+    return Stage(
+        services=services,
+        worker=worker,
+        cast=cast,
+        database=database,
+        mount=vault_mount,
+        settings_for=settings_for,
+    )
+
+
+@pytest.fixture
+def customer(stage: Stage) -> str:
+    """A fresh customer."""
+    return stage.customer()
