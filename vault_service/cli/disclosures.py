@@ -1,0 +1,293 @@
+"""`vault-service disclosures`: from a request to the revealed value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from vault_service.cli import screen
+from vault_service.cli.commands import api
+from vault_service.cli.exits import ExitCode
+from vault_service.cli.session import session, write_private
+from vault_service.cli.tokens import pairs
+from vault_service.cli.values_input import read_json_object, read_text
+from vault_service.client import models
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_COLUMNS: Final = ("id", "state", "ground", "recipient", "approvals", "uses left", "created")
+_REVEAL_AT_ONCE: Final = 1000
+
+
+@click.group("disclosures")
+def group() -> None:
+    """Ask for a disclosure, decide on it, and reveal under it."""
+
+
+def _request_options(function: _F) -> _F:
+    """The flags that make up a request."""
+    for option in reversed(
+        (
+            click.option("--file", "file", metavar="FILE", help="The request as JSON; - is stdin."),
+            click.option("--ground", help="Why, by the policy: vault-service policy show."),
+            click.option("--category", default=None, help="[personal_and_account]"),
+            click.option("--recipient-kind", help="Who shall receive the data, by kind."),
+            click.option("--recipient-name", help="Who shall receive the data, by name."),
+            click.option("--token", "tokens", multiple=True, help="Token in scope; repeatable."),
+            click.option("--customer", help="Customer in scope, with --class."),
+            click.option("--class", "classes", multiple=True, help="Class in scope; repeatable."),
+            click.option("--field", "fields", multiple=True, help="Field in scope; repeatable."),
+            click.option(
+                "--evidence",
+                metavar="NAME=TEXT",
+                multiple=True,
+                help="What the ground asks for; NAME=@FILE reads a file. Repeatable.",
+            ),
+            click.option("--uses", type=click.IntRange(1), help="How many reveals [1]."),
+            click.option("--duration", type=click.IntRange(1), help="Seconds of the grant."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def _request(
+    *, file: str | None, recipient_kind: str | None, recipient_name: str | None, **flags: Any
+) -> dict[str, Any]:
+    """The request that file and flags make; a flag wins over the file."""
+    request: dict[str, Any] = {} if file is None else read_json_object(read_text(file))
+    evidence = {
+        name: read_text(text[1:]).strip() if text.startswith("@") else text
+        for name, text in pairs(flags.pop("evidence"), "--evidence").items()
+    }
+    if evidence:
+        request["evidence"] = {**request.get("evidence", {}), **evidence}
+    recipient = {"kind": recipient_kind, "name": recipient_name}
+    given = {name: value for name, value in recipient.items() if value is not None}
+    if given:
+        request["recipient"] = {**request.get("recipient", {}), **given}
+    for flag, value in flags.items():
+        if value is not None and value != ():
+            name = "duration_seconds" if flag == "duration" else flag
+            request[name] = list(value) if isinstance(value, tuple) else value
+    request.setdefault("category", "personal_and_account")
+    if "ground" not in request or "recipient" not in request:
+        raise click.UsageError("a request needs --ground, --recipient-kind and --recipient-name")
+    return request
+
+
+@api(group, "create", "requester")
+@_request_options
+@click.option("--draft", is_flag=True, help="Keep it as a draft; `submit` submits it.")
+def create(*, draft: bool, **flags: Any) -> None:
+    """Ask for a disclosure, by flags or by a JSON file."""
+    request = _request(**flags)
+    with session().client() as client:
+        _show(client.disclosures.create(request, draft=draft))
+
+
+@api(group, "explain", "requester")
+@_request_options
+def explain(**flags: Any) -> None:
+    """Say what the policy would answer, without doing anything. Exit 3 where it would refuse."""
+    with session().client() as client:
+        explanation = client.disclosures.explain(_request(**flags))
+    if session().as_json:
+        screen.write_json(explanation)
+    elif explanation.allowed:
+        screen.write_line(f"The policy would allow this, by clause {explanation.clause}.")
+    else:
+        screen.write_line("The policy would not allow this:")
+        for one in explanation.missing:
+            clause = f" [clause {one.clause}]" if one.clause else ""
+            screen.write_line(f"  {one.pointer or '/'}: {one.detail} ({one.code}){clause}")
+    # What only people have yet to do does not stop a request from being made.
+    if any(one.stage == "request" for one in explanation.missing):
+        click.get_current_context().exit(ExitCode.REFUSED)
+
+
+@api(group, "submit", "requester")
+@click.argument("disclosure")
+def submit(disclosure: str) -> None:
+    """Submit a draft; harmless on a submitted one."""
+    with session().client() as client:
+        _show(client.disclosures.submit(disclosure))
+
+
+@api(group, "list", "officer", "requester")
+@click.option("--state", help="Only those in this state.")
+@click.option("--limit", type=click.IntRange(1), help="Stop after that many.")
+def list_disclosures(state: str | None, limit: int | None) -> None:
+    """List requests and grants that you may see."""
+    with session().client() as client:
+        found = list(islice(client.disclosures.list(state=state), limit))
+    if session().as_json:
+        screen.write_json({"items": found})
+        return
+    screen.write_table(
+        _COLUMNS,
+        (
+            (
+                each.id,
+                each.state,
+                f"{each.ground} ({each.clause})",
+                each.recipient.kind,
+                f"{_approvals(each)} of {each.approvals_needed}",
+                f"{each.uses_left} of {each.uses}",
+                each.created_at,
+            )
+            for each in found
+        ),
+        empty="no disclosures",
+    )
+
+
+@api(group, "show", "officer", "requester")
+@click.argument("disclosure")
+def show(disclosure: str) -> None:
+    """Show one request or grant, with its evidence where you may see it."""
+    with session().client() as client:
+        _show(client.disclosures.get(disclosure))
+
+
+@api(group, "determine", "officer")
+@click.argument("disclosure")
+@click.option("--valid/--not-valid", required=True, help="What you found of the legal process.")
+@click.option("--reasons", required=True, metavar="TEXT", help="Why; @FILE reads a file.")
+def determine(disclosure: str, *, valid: bool, reasons: str) -> None:
+    """Record whether legal process is valid and enforceable, with your reasons."""
+    text = read_text(reasons[1:]).strip() if reasons.startswith("@") else reasons
+    with session().client() as client:
+        _show(client.disclosures.determine(disclosure, valid=valid, reasons=text))
+
+
+def _decision(step: str, role: str, sentence: str) -> None:
+    def run(disclosure: str, comment: str | None) -> None:
+        with session().client() as client:
+            _show(getattr(client.disclosures, step)(disclosure, comment=comment))
+
+    run.__doc__ = sentence
+    command = click.option("--comment", metavar="TEXT", help="For requester and officers only.")
+    api(group, step, role)(click.argument("disclosure")(command(run)))
+
+
+_decision("approve", "officer", "Agree, as one of the officers that it takes.")
+_decision("deny", "officer", "Refuse a request.")
+_decision("revoke", "officer", "End a grant; acts on the next request.")
+_decision("withdraw", "requester", "Take your own request, or grant, back.")
+
+
+@api(group, "token", "requester")
+@click.argument("disclosure")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Write it to a new file (0600) instead."
+)
+def token(disclosure: str, output: Path | None) -> None:
+    """Exchange a grant for a disclosure token, which lives some minutes."""
+    with session().client() as client:
+        issued = client.disclosures.token(disclosure)
+    if output is not None:
+        write_private(output, issued.token + "\n")
+        issued = models.DisclosureToken(token=str(output), expires_at=issued.expires_at)
+    if session().as_json:
+        name = "token" if output is None else "file"
+        screen.write_json({name: issued.token, "expires_at": issued.expires_at})
+    else:
+        screen.write_line(issued.token)
+        screen.note(f"valid until {screen.shown(issued.expires_at)}")
+
+
+@api(group, "reveal", "requester")
+@click.argument("disclosure")
+@click.option("--token", "tokens", multiple=True, help="Only these of its scope; repeatable.")
+@click.option("--field", "fields", multiple=True, help="Only these fields; repeatable.")
+@click.option(
+    "--disclosure-token-file",
+    metavar="FILE",
+    help="Use this disclosure token (- is standard input) instead of taking a new one.",
+)
+def reveal(
+    *,
+    disclosure: str,
+    tokens: tuple[str, ...],
+    fields: tuple[str, ...],
+    disclosure_token_file: str | None,
+) -> None:
+    """Reveal values under a grant of yours. Spends one of its uses."""
+    with session().client() as client:
+        wanted = list(tokens) or _scope(client.disclosures.get(disclosure))
+        if disclosure_token_file is None:
+            proof = client.disclosures.token(disclosure).token
+        else:
+            proof = read_text(disclosure_token_file).strip()
+        answer = client.reveal(proof, wanted, fields=list(fields) or None)
+    if session().as_json:
+        screen.write_json(answer)
+    else:
+        rows = (
+            (each.id, each.data_class, each.value if each.error is None else each.error.detail)
+            for each in answer.results
+        )
+        screen.write_table(("token", "class", "value"), rows)
+        receipt = answer.receipt
+        screen.note(
+            f"receipt {receipt.entry}: {receipt.values} values under {receipt.grant},"
+            f" ground {receipt.ground} ({receipt.clause}), {screen.shown(receipt.at)}"
+        )
+    if any(each.error is not None for each in answer.results):
+        click.get_current_context().exit(ExitCode.SOME_FAILED)
+
+
+def _scope(disclosure: models.Disclosure) -> list[str]:
+    """The tokens of a grant's scope.
+
+    Raises:
+        click.UsageError: it has none by name, or more than one reveal takes.
+    """
+    if disclosure.tokens is None:
+        raise click.UsageError("this grant is for a customer's classes: name tokens with --token")
+    if not disclosure.tokens or len(disclosure.tokens) > _REVEAL_AT_ONCE:
+        raise click.UsageError(f"name 1 to {_REVEAL_AT_ONCE} tokens with --token")
+    return disclosure.tokens
+
+
+def _approvals(disclosure: models.Disclosure) -> int:
+    return sum(decision.kind == "approve" for decision in disclosure.decisions)
+
+
+def _show(disclosure: models.Disclosure) -> None:
+    if session().as_json:
+        screen.write_json(disclosure)
+        return
+    screen.write_facts(
+        {
+            "id": disclosure.id,
+            "state": disclosure.state,
+            "ground": f"{disclosure.ground} (clause {disclosure.clause})",
+            "category": disclosure.category,
+            "requester": disclosure.requester,
+            "recipient": f"{disclosure.recipient.kind}: {screen.shown(disclosure.recipient.name)}",
+            "tokens": "\n".join(disclosure.tokens) if disclosure.tokens else None,
+            "customer": disclosure.customer,
+            "classes": disclosure.classes,
+            "fields": disclosure.fields,
+            "uses left": f"{disclosure.uses_left} of {disclosure.uses}",
+            "approvals": f"{_approvals(disclosure)} of {disclosure.approvals_needed}",
+            "determination": "needed" if disclosure.determination_needed else None,
+            **{f"evidence {name}": text for name, text in (disclosure.evidence or {}).items()},
+            "created": disclosure.created_at,
+            "submitted": disclosure.submitted_at,
+            "active since": disclosure.activated_at,
+            "expires": disclosure.expires_at,
+            "ended": disclosure.ended_at,
+            "policy": disclosure.policy,
+        }
+    )
+    if disclosure.decisions:
+        screen.write_table(
+            ("decision", "by", "at", "comment"),
+            ((each.kind, each.principal, each.at, each.comment) for each in disclosure.decisions),
+        )

@@ -1,0 +1,298 @@
+"""`vault-service keys`: the keys and roles that Vault holds for the service.
+
+These commands talk to Vault, with an administrator's token from a file; only `rotate` runs as the
+service itself, because a rotation is also a line in the database and in the ledger. No key
+material passes through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.text import Text
+
+from keys import inventory, spool
+from keys.admin import AdminTransit
+from keys.declared import Inventory, KeySpec
+from keys.errors import KeyNotReady
+from keys.operations import KeyInfo
+from keys.secret import Secret
+from vault_service import bootstrap, hardening, settings
+from vault_service.cli import screen
+from vault_service.cli.commands import PREFIX, PlainCommand
+from vault_service.cli.exits import ExitCode, Failed
+from vault_service.cli.session import read_private, session
+from vault_service.errors import SettingsError
+from vault_service.settings import ProcessRole, Settings
+
+# Who begins a rotation from the command line, in the ledger.
+_ACTOR: Final = "operator"
+
+
+class _VaultCommand(PlainCommand):
+    """A command that talks to Vault with a token from a file."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        path = click.Path(path_type=Path, dir_okay=False)
+        self.params += [
+            click.Option(
+                ["--vault-address"],
+                metavar="URL",
+                envvar=f"{PREFIX}_VAULT_ADDRESS",
+                help="Where Vault answers [VAULT_SERVICE_VAULT_ADDRESS].",
+            ),
+            click.Option(
+                ["--vault-token-file"],
+                type=path,
+                required=True,
+                envvar=f"{PREFIX}_VAULT_TOKEN_FILE",
+                help="File (0600) with an administrator's token.",
+            ),
+            click.Option(
+                ["--vault-ca-file"],
+                type=path,
+                envvar=f"{PREFIX}_VAULT_CA_FILE",
+                help="Certificates (PEM) to trust.",
+            ),
+            click.Option(["--mount"], help="Where Transit is mounted [transit]."),
+            click.Option(["--prefix"], help="Before AppRole and policy names [vault-service-]."),
+        ]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Make the connection, run, and close it."""
+        names = ("vault_address", "vault_token_file", "vault_ca_file", "mount", "prefix")
+        options = {name: ctx.params.pop(name) for name in names}
+        with _connected(**options) as (declared, admin):
+            ctx.params |= {"declared": declared, "admin": admin}
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _connected(
+    *,
+    vault_address: str | None,
+    vault_token_file: Path,
+    vault_ca_file: Path | None,
+    mount: str | None,
+    prefix: str | None,
+) -> Iterator[tuple[Inventory, AdminTransit]]:
+    """The declared inventory, and Vault with the token of the file."""
+    known = _settings()
+    address = vault_address or (known.vault_address if known is not None else None)
+    if address is None:
+        raise Failed(
+            "Vault's address is not known",
+            code="vault_address_missing",
+            exit_code=ExitCode.USAGE,
+            hint="--vault-address URL, or VAULT_SERVICE_VAULT_ADDRESS",
+        )
+    if known is not None:
+        mount, prefix = mount or known.vault_mount, prefix or known.vault_prefix
+        vault_ca_file = vault_ca_file or known.vault_ca_file
+    declared = inventory.load(mount=mount, prefix=prefix)
+    admin = AdminTransit(
+        address=address,
+        token=Secret(read_private(vault_token_file).strip()),
+        mount=declared.mount,
+        approle_prefix=declared.prefix,
+        approle_mount=declared.approle_mount,
+        ca_file=vault_ca_file,
+    )
+    try:
+        yield declared, admin
+    finally:
+        admin.close()
+
+
+def _settings() -> Settings | None:
+    """The service's settings where this host has them; an operator's laptop has none."""
+    try:
+        return settings.load()
+    except SettingsError:
+        return None
+
+
+@click.group("keys")
+def group() -> None:
+    """The keys and roles that Vault holds for the service."""
+
+
+@group.command("plan", cls=_VaultCommand)
+def plan(declared: Inventory, admin: AdminTransit) -> None:
+    """Show what `apply` would change; changes nothing. Exit 5 where Vault differs."""
+    changes = inventory.plan(declared, admin)
+    _show_changes(changes, "Vault is as declared.")
+    if changes:
+        click.get_current_context().exit(ExitCode.CONFLICT)
+
+
+@group.command("apply", cls=_VaultCommand)
+def apply(declared: Inventory, admin: AdminTransit) -> None:
+    """Bring Vault in line with the inventory. Exit 5 where people have to act."""
+    changes = inventory.apply(declared, admin)
+    _show_changes(changes, "Vault was as declared already.")
+    if any(change.manual for change in changes):
+        click.get_current_context().exit(ExitCode.CONFLICT)
+
+
+@group.command("check", cls=_VaultCommand)
+def check(declared: Inventory, admin: AdminTransit) -> None:
+    """Show what makes the service unready. Exit 5 where something does."""
+    drifts = inventory.check(declared, admin)
+    if session().as_json:
+        screen.write_json(
+            {
+                "ok": not drifts,
+                "drifts": [
+                    {"subject": drift.subject, "problem": drift.problem.value} for drift in drifts
+                ],
+            }
+        )
+    else:
+        for drift in drifts:
+            screen.write_line(str(drift))
+        if not drifts:
+            screen.write_line("Every key is as declared.")
+    if drifts:
+        click.get_current_context().exit(ExitCode.CONFLICT)
+
+
+@group.command("status", cls=_VaultCommand)
+def status(declared: Inventory, admin: AdminTransit) -> None:
+    """Show every key: version, age, and when its rotation is due."""
+    rows = [_status(spec, _read(admin, spec.name)) for spec in declared.keys]
+    if session().as_json:
+        screen.write_json({"keys": rows})
+        return
+    screen.write_table(
+        ("key", "purpose", "version", "wraps from", "opens from", "age in days", "due"),
+        (
+            (
+                row["name"],
+                row["purpose"],
+                row["version"],
+                row["min_encryption_version"],
+                row["min_decryption_version"],
+                row["age_days"],
+                _due(row),
+            )
+            for row in rows
+        ),
+    )
+
+
+@group.command("secret-ids", cls=_VaultCommand)
+@click.option("--role", "roles", multiple=True, help="Only this role; repeatable [all].")
+@click.option(
+    "--count", type=click.IntRange(1, 1000), default=4, help="Fresh ones to lie there [4]."
+)
+@click.option(
+    "--spool",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to fill [VAULT_SERVICE_VAULT_SPOOL].",
+)
+def secret_ids(
+    *,
+    declared: Inventory,
+    admin: AdminTransit,
+    roles: tuple[str, ...],
+    count: int,
+    folder: Path | None,
+) -> None:
+    """Fill the spool with wrapped, single-use secret-ids for the service to log in with."""
+    unknown = sorted(set(roles) - set(declared.roles))
+    if unknown:
+        raise click.UsageError(
+            f"there is no role {unknown[0]}; there are {', '.join(declared.roles)}"
+        )
+    known = _settings()
+    folder = folder or (known.vault_spool if known is not None else None)
+    if folder is None:
+        raise click.UsageError("name the folder with --spool, or set VAULT_SERVICE_VAULT_SPOOL")
+    made = {
+        role: spool.issue(admin, role, folder, count) for role in roles or tuple(declared.roles)
+    }
+    if session().as_json:
+        screen.write_json({"folder": str(folder), "made": made})
+    else:
+        screen.write_table(("role", "made"), made.items())
+
+
+@group.command("rotate", cls=PlainCommand)
+@click.argument("key")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def rotate(key: str, *, yes: bool) -> None:
+    """Give a key-encryption key a new version; from then on nothing is wrapped by an old one.
+
+    Runs with the settings of the worker: its database login, and Vault's role `rotate`. Repeating
+    it after a failure goes on where it stopped. Older versions still open what they wrapped.
+    """
+    if not yes:
+        click.confirm(f"Rotate {key}?", abort=True, err=True)
+    hardening.forbid_dumps()
+    services = bootstrap.build(settings.load(overrides={"process_role": ProcessRole.WORKER.value}))
+    try:
+        if services.key_rotation is None:
+            raise SettingsError("this process role rotates no keys")
+        begun = services.key_rotation.begin(_ACTOR, key)
+    finally:
+        services.close()
+    if session().as_json:
+        screen.write_json(begun)
+    else:
+        words = " (finished an earlier try)" if begun.resumed else ""
+        screen.write_line(f"{begun.key}: version {begun.from_version} -> {begun.to_version}{words}")
+
+
+def _show_changes(changes: list[inventory.Change], none: str) -> None:
+    if session().as_json:
+        screen.write_json(
+            {"changes": [{"text": each.text, "manual": each.manual} for each in changes]}
+        )
+        return
+    for each in changes:
+        screen.write_line(str(each))
+    if not changes:
+        screen.write_line(none)
+
+
+def _read(admin: AdminTransit, name: str) -> KeyInfo | None:
+    try:
+        return admin.read_key(name)
+    except KeyNotReady:
+        return None
+
+
+def _status(spec: KeySpec, info: KeyInfo | None) -> dict[str, Any]:
+    """One key's line; `created` is that of its newest version."""
+    created = None if info is None else info.created.get(info.latest_version)
+    due = None if created is None else created + spec.rotate_after
+    now = datetime.now(UTC)
+    return {
+        "name": spec.name,
+        "purpose": spec.purpose.value,
+        "exists": info is not None,
+        "version": None if info is None else info.latest_version,
+        "min_encryption_version": None if info is None else info.min_encryption_version,
+        "min_decryption_version": None if info is None else info.min_decryption_version,
+        "created": created,
+        "age_days": None if created is None else (now - created).days,
+        "due": due,
+        "overdue": due is not None and due < now,
+    }
+
+
+def _due(row: dict[str, Any]) -> Text | datetime | str | None:
+    if not row["exists"]:
+        return Text("missing", style="bold red")
+    if row["overdue"]:
+        return Text(f"overdue since {screen.shown(row['due'])}", style="bold red")
+    due: datetime | None = row["due"]
+    return due

@@ -1,0 +1,121 @@
+"""`vault-service policy`: read and check the disclosure policy, without a running service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vault_service import settings
+from vault_service.cli import screen
+from vault_service.cli.commands import PlainCommand
+from vault_service.cli.session import session
+from vault_service.domain.grounds import Ground, Policy
+from vault_service.errors import SettingsError
+from vault_service.policy import loader
+
+_file = click.argument(
+    "file", required=False, type=click.Path(path_type=Path, dir_okay=False, exists=True)
+)
+
+
+@click.group("policy")
+def group() -> None:
+    """Read and check the disclosure policy."""
+
+
+@group.command("show", cls=PlainCommand)
+@_file
+def show(file: Path | None) -> None:
+    """Show the grounds of a policy file: FILE, the one in the settings, or the shipped one."""
+    path = file or _configured()
+    policy = loader.load(path)
+    if session().as_json:
+        screen.write_json({"file": str(path), **_plain(policy)})
+        return
+    screen.write_facts(
+        {
+            "policy": f"{policy.name} of {policy.dated}",
+            "version": policy.version,
+            "file": path,
+        }
+    )
+    for category in policy.categories.values():
+        screen.write_line(f"\n{category.name}: {category.says}")
+        screen.write_table(
+            ("ground", "clause", "approvals", "longest", "recipients", "evidence"),
+            (
+                (
+                    ground.name,
+                    ground.clause,
+                    f"{ground.approvals}{' after determination' if ground.determination else ''}",
+                    f"{ground.longest}{', stands' if ground.stands else ''}",
+                    ground.recipients,
+                    [each.name + ("" if each.required else "?") for each in ground.evidence],
+                )
+                for ground in policy.grounds.values()
+                if ground.category == category.name
+            ),
+        )
+    screen.note("evidence with ? may be left out")
+
+
+@group.command("check", cls=PlainCommand)
+@_file
+def check(file: Path | None) -> None:
+    """Check a policy file; every contradiction is told with its line."""
+    path = file or _configured()
+    policy = loader.load(path)
+    if session().as_json:
+        screen.write_json({"file": str(path), "ok": True, "version": policy.version})
+    else:
+        screen.write_line(f"{path}: ok, {len(policy.grounds)} grounds, version {policy.version}")
+
+
+def _configured() -> Path:
+    """The policy file of the settings; the shipped one where there are none."""
+    try:
+        return settings.load().policy_file
+    except SettingsError:
+        return settings.Settings().policy_file
+
+
+def _plain(policy: Policy) -> dict[str, object]:
+    return {
+        "name": policy.name,
+        "dated": policy.dated,
+        "version": policy.version,
+        "clauses": policy.clauses,
+        "recipients": policy.recipients,
+        "categories": [
+            {"name": each.name, "says": each.says, "classes": each.classes}
+            for each in policy.categories.values()
+        ],
+        "grounds": [_ground(each) for each in policy.grounds.values()],
+    }
+
+
+def _ground(ground: Ground) -> dict[str, object]:
+    return {
+        "name": ground.name,
+        "category": ground.category,
+        "clause": ground.clause,
+        "says": ground.says,
+        "recipients": ground.recipients,
+        "approvals": ground.approvals,
+        "determination": None if ground.determination is None else ground.determination.says,
+        "longest_seconds": int(ground.longest.total_seconds()),
+        "token_seconds": int(ground.token_life.total_seconds()),
+        "stands": ground.stands,
+        "uses": ground.uses,
+        "evidence": [
+            {
+                "name": each.name,
+                "type": each.type,
+                "says": each.says,
+                "required": each.required,
+                "choices": each.choices,
+            }
+            for each in ground.evidence
+        ],
+    }

@@ -1,0 +1,140 @@
+"""The calls of the interface, grouped as its addresses are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from vault_service.client import models
+from vault_service.client.disclosures import Disclosures
+from vault_service.client.errors import ApiError
+from vault_service.client.principals import Principals
+from vault_service.client.tokens import Customers, Tokens
+from vault_service.client.transport import Ask, Reply, Transport, decode
+
+_UNAVAILABLE: Final = 503
+
+
+class Client:
+    """A connection to the service; thread-safe, keeps connections open, shows no key.
+
+    Args:
+        base_url: where the service answers, such as `https://vault.example`.
+        key: an API key, or None for calls that need none.
+        timeout: seconds that an answer may take.
+        retries: how often a request that may be repeated is tried again.
+        ca_file: certificates to trust instead of the system's.
+        insecure_http: allow http to other machines, where somebody else protects the way.
+        pool_size: connections kept open.
+        sleep: waits that many seconds.
+
+    Raises:
+        InsecureAddress: the address is none, or would send the key in clear.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        key: str | None = None,
+        timeout: float = 30.0,
+        retries: int = 3,
+        ca_file: Path | None = None,
+        insecure_http: bool = False,
+        pool_size: int = 8,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._transport = Transport(
+            base_url,
+            key=key,
+            timeout=timeout,
+            retries=retries,
+            ca_file=ca_file,
+            insecure_http=insecure_http,
+            pool_size=pool_size,
+            sleep=sleep,
+        )
+        self.tokens = Tokens(self._transport)
+        self.customers = Customers(self._transport)
+        self.disclosures = Disclosures(self._transport)
+        self.principals = Principals(self._transport)
+
+    def __repr__(self) -> str:
+        return f"Client({self._transport.base_url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def base_url(self) -> str:
+        """Where the service answers."""
+        return self._transport.base_url
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def reveal(
+        self,
+        disclosure_token: str,
+        tokens: Sequence[str],
+        *,
+        fields: Sequence[str] | None = None,
+    ) -> models.RevealAnswer:
+        """Plaintext of tokens. Never tried again by itself: a use may have been spent.
+
+        Raises:
+            ApiError: refused; the code says by which check.
+            Unreachable: no answer; where `sent`, the use counts as spent.
+        """
+        body: dict[str, Any] = {"tokens": list(tokens)}
+        if fields is not None:
+            body["fields"] = list(fields)
+        ask = Ask(
+            method="POST",
+            path="/v1/reveal",
+            body=body,
+            headers={"Disclosure-Token": _one_line(disclosure_token)},
+        )
+        answer: models.RevealAnswer = decode(self._transport.send(ask), models.RevealAnswer)
+        return answer
+
+    def ready(self) -> models.Readiness:
+        """Whether the service can serve; an answer also when it cannot.
+
+        Raises:
+            Unreachable: it does not answer at all.
+            AnswerUnexpected: something else answers there.
+        """
+        reply = self._transport.send_once(
+            Ask(method="GET", path="/readyz", repeatable=True), accept=frozenset((_UNAVAILABLE,))
+        )
+        answer: models.Readiness = decode(reply, models.Readiness)
+        return answer
+
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Reply:
+        """Any call of the interface that has no function here yet; never repeated.
+
+        Raises:
+            ApiError, Unreachable, AnswerUnexpected: as everywhere.
+        """
+        return self._transport.send(Ask(method=method, path=path, body=body))
+
+
+def _one_line(token: str) -> str:
+    if not token.isascii() or not token.isprintable():
+        raise ApiError(
+            "this is not a disclosure token", code="disclosure_token_malformed", status=0
+        )
+    return token
