@@ -110,9 +110,10 @@ class SqlPrincipals:
             )
         )
 
-    def get(self, principal: str) -> PrincipalRow | None:
-        """One principal."""
-        return self._one(_PRINCIPAL.where(principals.c.id == principal))
+    def get(self, principal: str, *, lock: bool = False) -> PrincipalRow | None:
+        """One principal, locked for the rest of the unit of work when asked."""
+        query = _PRINCIPAL.where(principals.c.id == principal)
+        return self._one(query.with_for_update(key_share=True) if lock else query)
 
     def by_name(self, name: str) -> PrincipalRow | None:
         """One principal by its name."""

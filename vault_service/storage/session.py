@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar, cast
 
 from psycopg import pq
 from sqlalchemy import Engine
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.pool import Pool, PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
 
 from vault_service.errors import ServiceError
@@ -42,6 +42,7 @@ class Session:
         "_ended",
         "_engine",
         "_moment",
+        "_pool",
         "_proxied",
         "_read_only",
         "_waiting",
@@ -51,6 +52,7 @@ class Session:
         self._engine = engine
         self._read_only = read_only
         self._proxied: PoolProxiedConnection | None = None
+        self._pool: Pool | None = None
         self._waiting: list[tuple[bytes, Parameters]] = []
         self._moment: datetime | None = None
         self._begun = False
@@ -169,7 +171,8 @@ class Session:
         self._ended = True
         if proxied is None:
             return
-        if _driver(proxied).settle():
+        # A pool that was replaced meanwhile takes connections back and never closes them.
+        if self._pool is self._engine.pool and _driver(proxied).settle():
             proxied.close()
         else:
             proxied.invalidate()
@@ -186,6 +189,7 @@ class Session:
         if self._ended:
             raise RuntimeError("the unit of work has ended")
         if self._proxied is None:
+            self._pool = self._engine.pool
             self._proxied = self._engine.raw_connection()
         return _driver(self._proxied)
 

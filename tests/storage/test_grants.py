@@ -1,0 +1,286 @@
+"""What each database role may not do, tried with its own login."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.storage import build
+from tests.storage.build import Units
+from tests.support.servers import SERVICE_ROLES, Database
+from vault_service.errors import ServiceError
+from vault_service.storage.tables import SEALED_COLUMNS, metadata, records
+
+MASKED = ", ".join(f'"{c.name}"' for c in records.c if c.name not in SEALED_COLUMNS)
+
+MAY_NOT = {
+    "vault_ingest": [
+        "SELECT envelope FROM records",
+        "SELECT wrapped_key FROM records",
+        "SELECT * FROM records",
+        "SELECT count(*) FROM records WHERE envelope IS NOT NULL",
+        "UPDATE records SET expires_at = now() RETURNING wrapped_key",
+        "UPDATE records SET envelope = ''",
+        "UPDATE records SET wrapped_key = ''",
+        "UPDATE records SET customer = 'another'",
+        "UPDATE records SET erased_at = now()",
+        "UPDATE records SET mask = '{}'",
+        "INSERT INTO records (bucket, token, version) VALUES (1, 'a', 2)",
+        "DELETE FROM records",
+        "UPDATE customers SET erased_at = now()",
+        "DELETE FROM customers",
+        "SELECT * FROM disclosures",
+        "SELECT * FROM disclosure_tokens",
+        "SELECT * FROM disclosure_decisions",
+        "INSERT INTO key_floors VALUES ('k', 1)",
+        "UPDATE key_floors SET min_version = 0",
+        "UPDATE idempotency SET request_mac = ''",
+        "DELETE FROM idempotency",
+        "UPDATE api_keys SET state = 'active'",
+        "UPDATE principals SET roles = '{officer}'",
+        "SELECT * FROM leases",
+        "SELECT * FROM erase_expired_records(1)",
+    ],
+    "vault_reveal": [
+        "INSERT INTO records (bucket, token) VALUES (1, 'a')",
+        "UPDATE records SET expires_at = now()",
+        "UPDATE records SET envelope = ''",
+        "DELETE FROM records",
+        "SELECT * FROM customers",
+        "SELECT * FROM erase_records(ARRAY[1]::smallint[], ARRAY['a'])",
+        "INSERT INTO disclosures (bucket, id) VALUES (1, 'a')",
+        "UPDATE disclosures SET expires_at = now()",
+        "UPDATE disclosures SET uses = 9",
+        "UPDATE disclosures SET tokens = '{a}'",
+        "DELETE FROM disclosures",
+        "UPDATE disclosure_tokens SET expires_at = now()",
+        "UPDATE disclosure_tokens SET holder = 'me'",
+        "INSERT INTO disclosure_tokens (bucket, jti, used_at) VALUES (1, 'a', now())",
+        "DELETE FROM disclosure_tokens",
+        "SELECT comment_envelope FROM disclosure_decisions",
+        "INSERT INTO disclosure_decisions (bucket) VALUES (1)",
+        "SELECT * FROM idempotency",
+    ],
+    "vault_console": [
+        "SELECT envelope FROM records",
+        "SELECT wrapped_key FROM records",
+        "INSERT INTO records (bucket, token) VALUES (1, 'a')",
+        "UPDATE records SET expires_at = now()",
+        "DELETE FROM records",
+        "SELECT * FROM erase_records(ARRAY[1]::smallint[], ARRAY['a'])",
+        "INSERT INTO customers (bucket, id) VALUES (1, 'a')",
+        "SELECT * FROM disclosure_tokens",
+        "INSERT INTO disclosure_tokens (bucket, jti) VALUES (1, 'a')",
+        "UPDATE disclosure_tokens SET used_at = NULL",
+        "UPDATE disclosures SET uses_left = 9",
+        "UPDATE disclosures SET requester = 'me'",
+        "UPDATE disclosures SET tokens = '{a}'",
+        "UPDATE disclosures SET approvals_needed = 1",
+        "UPDATE disclosures SET details_envelope = ''",
+        "DELETE FROM disclosures",
+        "UPDATE disclosure_decisions SET principal = 'another'",
+        "DELETE FROM disclosure_decisions",
+        "INSERT INTO disclosure_decisions (bucket, at) VALUES (1, now())",
+        "UPDATE api_keys SET secret_hash = ''",
+        "UPDATE api_keys SET principal = 'another'",
+        "UPDATE api_keys SET created_by = 'another'",
+        "DELETE FROM api_keys",
+        "UPDATE principals SET name = 'another'",
+        "DELETE FROM principals",
+        "UPDATE policies SET body = ''",
+        "DELETE FROM policies",
+        "INSERT INTO key_floors VALUES ('k', 1)",
+        "SELECT * FROM idempotency",
+    ],
+    "vault_worker": [
+        "SELECT envelope FROM records",
+        "INSERT INTO records (bucket, token) VALUES (1, 'a')",
+        "UPDATE records SET envelope = ''",
+        "UPDATE records SET kek = 'another'",
+        "DELETE FROM records",
+        "SELECT * FROM customers",
+        "SELECT details_envelope FROM disclosures",
+        "SELECT details_salt FROM disclosures",
+        "INSERT INTO disclosures (bucket, id) VALUES (1, 'a')",
+        "UPDATE disclosures SET uses_left = 9",
+        "UPDATE disclosures SET expires_at = now()",
+        "SELECT * FROM disclosure_tokens",
+        "SELECT * FROM disclosure_decisions",
+        "SELECT response FROM idempotency",
+        "SELECT request_mac FROM idempotency",
+        "UPDATE ledger_outbox SET entry = ''",
+        "UPDATE api_keys SET state = 'active'",
+        "DELETE FROM key_floors",
+        "INSERT INTO policies (version) VALUES ('a')",
+    ],
+}
+NOBODY_MAY = [
+    "UPDATE ledger_outbox SET entry = ''",
+    "TRUNCATE ledger_outbox",
+    "INSERT INTO ledger_outbox (bucket, created_at) VALUES (1, now())",
+    "TRUNCATE records",
+    "ALTER TABLE records DISABLE TRIGGER ALL",
+    "CREATE TABLE mine (a int)",
+    "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "UPDATE alembic_version SET version_num = '0000'",
+    "SET ROLE vault_owner",
+    "ALTER ROLE vault_ingest SUPERUSER",
+]
+ONLY_THE_WORKER_MAY = ["SELECT entry FROM ledger_outbox", "DELETE FROM ledger_outbox"]
+
+
+def _refused(database: Database, role: str, statement: str) -> None:
+    with database.connect(role) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(statement.encode())
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [(role, statement) for role, statements in MAY_NOT.items() for statement in statements],
+)
+def test_a_role_may_not_do_what_its_process_does_not_need(
+    database: Database, role: str, statement: str
+) -> None:
+    """PostgreSQL itself refuses, whatever the process was talked into."""
+    _refused(database, role, statement)
+
+
+@pytest.mark.parametrize("role", SERVICE_ROLES)
+@pytest.mark.parametrize("statement", NOBODY_MAY)
+def test_no_role_may_rewrite_the_ledger_or_the_schema(
+    database: Database, role: str, statement: str
+) -> None:
+    """What was promised to the log stays, and the schema is the owner's."""
+    _refused(database, role, statement)
+
+
+@pytest.mark.parametrize("role", [role for role in SERVICE_ROLES if role != "vault_worker"])
+@pytest.mark.parametrize("statement", ONLY_THE_WORKER_MAY)
+def test_the_outbox_is_read_and_emptied_by_the_worker_alone(
+    database: Database, role: str, statement: str
+) -> None:
+    """Whoever writes an entry can neither read it back nor take it away."""
+    _refused(database, role, statement)
+
+
+def test_the_worker_reads_and_empties_the_outbox(database: Database, units: Units) -> None:
+    """The sequencer's two rights are there."""
+    with units.ingest.begin() as tx:
+        tx.outbox.append([build.entry(b"{1}")])
+    with database.connect("vault_worker") as connection:
+        assert connection.execute("SELECT entry FROM ledger_outbox").fetchall() == [(b"{1}",)]
+        connection.execute("DELETE FROM ledger_outbox")
+
+
+def test_every_role_that_reads_records_sees_the_masked_columns(database: Database) -> None:
+    """The masked columns are all that ingest, console and worker need for their reads."""
+    for role in SERVICE_ROLES:
+        with database.connect(role) as connection:
+            connection.execute(f"SELECT {MASKED} FROM records".encode())  # noqa: S608 - constant
+
+
+def test_every_role_may_tell_the_schema_and_the_durability(units: Units) -> None:
+    """Readiness asks with the process's own login."""
+    for unit in (units.ingest, units.reveal, units.console, units.worker):
+        unit.ping()
+        assert unit.check_schema() is None
+        assert isinstance(unit.check_durability(), list)
+
+
+def test_public_has_no_right_to_any_table_or_function(database: Database) -> None:
+    """A login that nobody granted anything finds nothing."""
+    with database.connect() as connection:
+        assert not connection.execute(
+            "SELECT table_name FROM information_schema.table_privileges"
+            " WHERE grantee = 'PUBLIC' AND table_schema = 'public'"
+        ).fetchall()
+        assert not connection.execute(
+            "SELECT routine_name FROM information_schema.routine_privileges"
+            " WHERE grantee = 'PUBLIC' AND routine_schema = 'public'"
+        ).fetchall()
+
+
+def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None:
+    """No role has a DELETE or an UPDATE that this page does not name."""
+    tables = [table.name for table in metadata.sorted_tables]
+    found: dict[str, set[str]] = defaultdict(set)
+    with database.connect() as connection:
+        for role in SERVICE_ROLES:
+            for table in tables:
+                for right in ("DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"):
+                    if connection.execute(
+                        "SELECT has_table_privilege(%s, %s, %s)", (role, table, right)
+                    ).fetchone() == (True,):
+                        found[role].add(f"{right} {table}")
+                for column in metadata.tables[table].c:
+                    if connection.execute(
+                        "SELECT has_column_privilege(%s, %s, %s, 'UPDATE')",
+                        (role, table, column.name),
+                    ).fetchone() == (True,):
+                        found[role].add(f"{table}.{column.name}")
+    everybody = {"api_keys.last_used_at"}
+    assert found == {
+        "vault_ingest": everybody | {"records.expires_at", "idempotency.response"},
+        "vault_reveal": everybody
+        | {"disclosures.state", "disclosures.uses_left", "disclosures.ended_at"}
+        | {"disclosure_tokens.used_at", "disclosure_tokens.entry"},
+        "vault_console": everybody
+        | {f"principals.{name}" for name in ("roles", "state")}
+        | {f"api_keys.{name}" for name in ("state", "confirmed_by", "confirmed_at", "revoked_at")}
+        | {f"leases.{name}" for name in ("holder", "taken_at")}
+        | {
+            f"disclosures.{name}"
+            for name in ("state", "submitted_at", "activated_at", "expires_at", "ended_at")
+        },
+        "vault_worker": everybody
+        | {"DELETE idempotency", "DELETE ledger_outbox"}
+        | {"records.wrapped_key", "records.kek_version"}
+        | {f"leases.{name}" for name in ("holder", "taken_at")}
+        | {f"key_floors.{name}" for name in ("key", "min_version", "updated_at")}
+        | {
+            f"disclosures.{name}"
+            for name in ("state", "ended_at", "details_wrapped_key", "details_kek_version")
+        },
+    }
+
+
+def test_the_erasing_functions_are_pinned_and_owned_by_the_owner(database: Database) -> None:
+    """A function with the owner's rights looks up nothing by a caller's search_path."""
+    with database.connect() as connection:
+        rows = connection.execute(
+            "SELECT proname, prosecdef, proconfig, proowner = 'vault_owner'::regrole FROM pg_proc"
+            " WHERE pronamespace = 'public'::regnamespace"
+        ).fetchall()
+    assert {row[0] for row in rows} == {
+        "erase_records",
+        "erase_expired_duplicates",
+        "erase_expired_records",
+    }
+    assert all(row[1:] == (True, ["search_path=pg_catalog, pg_temp"], True) for row in rows)
+
+
+def test_a_callers_own_tables_do_not_mislead_the_erasing_functions(
+    database: Database, units: Units
+) -> None:
+    """A temporary table named `records` in the caller's session is not what gets erased."""
+    offered = build.record(build.customer(units.ingest), "decoy")
+    with units.ingest.begin() as tx:
+        tx.records.upsert([offered])
+    with database.connect("vault_worker") as connection:
+        connection.execute(sql.SQL("CREATE TEMP TABLE records (bucket smallint, token text)"))
+        connection.execute(
+            "SELECT * FROM erase_records(%s::smallint[], %s)",
+            ([offered.bucket], [offered.token]),
+        )
+    with units.ingest.begin(read_only=True) as tx:
+        assert tx.records.masked([(offered.bucket, offered.token)]) == {}
+
+
+def test_a_refused_statement_is_an_internal_error_without_details(units: Units) -> None:
+    """A missing right is the service's fault, told by its SQLSTATE alone."""
+    with pytest.raises(ServiceError, match="sqlstate 42501") as caught, units.console.begin() as tx:
+        tx.records.sealed([(1, "tok_a")])
+    assert caught.value.code == "internal_error"
