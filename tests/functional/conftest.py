@@ -1,7 +1,8 @@
-"""The whole service in one process, on the real servers: use cases without HTTP."""
+"""The whole service on the real servers: use cases in this process, and `serve` over HTTP."""
 
 from __future__ import annotations
 
+from tests.support.running import service, start_service
 from tests.support.whole import (
     cast,
     customer,
@@ -12,4 +13,14 @@ from tests.support.whole import (
     worker,
 )
 
-__all__ = ["cast", "customer", "prepared_vault", "services", "settings_for", "stage", "worker"]
+__all__ = [
+    "cast",
+    "customer",
+    "prepared_vault",
+    "service",
+    "services",
+    "settings_for",
+    "stage",
+    "start_service",
+    "worker",
+]

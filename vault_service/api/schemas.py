@@ -165,13 +165,17 @@ class TokenPageOut(Answered, frozen=True):
 
 
 class SearchIn(Accepted, frozen=True, rename={"data_class": "class"}):
-    """Values to look for, exactly; of a card its number suffices."""
+    """What to look for, exactly: one `value`, or several `values`; a card's number suffices."""
 
     data_class: Class
-    values: Annotated[
-        list[Any],
-        Meta(min_length=1, max_length=MAX_SEARCH, extra_json_schema={"items": _VALUE_SCHEMA}),
-    ]
+    value: Annotated[Any, Meta(extra_json_schema=_VALUE_SCHEMA)] = UNSET
+    values: (
+        Annotated[
+            list[Any],
+            Meta(min_length=1, max_length=MAX_SEARCH, extra_json_schema={"items": _VALUE_SCHEMA}),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class SearchResult(Answered, frozen=True, omit_defaults=True):
@@ -181,10 +185,11 @@ class SearchResult(Answered, frozen=True, omit_defaults=True):
     error: ItemError | UnsetType = UNSET
 
 
-class SearchOut(Answered, frozen=True):
-    """One result for each value, in order."""
+class SearchOut(Answered, frozen=True, omit_defaults=True):
+    """For one `value` the `items` that hold it; for `values` one result each, in order."""
 
-    results: list[SearchResult]
+    items: list[TokenOut] | UnsetType = UNSET
+    results: list[SearchResult] | UnsetType = UNSET
 
 
 # ---------------------------------------------------------------- customers

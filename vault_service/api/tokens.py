@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from flask import Request
+from msgspec import UNSET
 
 from vault_service.api import views
 from vault_service.api.calls import Answer, Call, Group, HeaderParameter
@@ -231,21 +232,38 @@ def list_tokens(call: Call[None, TokensQuery]) -> Answer:
     action=Action.SEARCH,
     body=SearchIn,
     answers={200: SearchOut},
-    example={"class": "payment_card", "values": ["4242 4242 4242 4242"]},
-    codes=("class_unknown", "card_number_invalid"),
+    example={"class": "payment_card", "value": "4242 4242 4242 4242"},
+    codes=("class_unknown", "card_number_invalid", "search_ambiguous"),
 )
 def search_tokens(call: Call[SearchIn, None]) -> Answer:
     """Search by value."""
+    one, several = call.body.value, call.body.values
+    if (one is UNSET) == (several is UNSET):
+        raise InvalidInput(
+            "name one value, or values, and not both", code="search_ambiguous", pointer="/value"
+        )
+    wanted = [one] if several is UNSET else several
     found = present(call.served.reading).search(
-        call.caller, data_class=call.body.data_class, values=call.body.values
+        call.caller, data_class=call.body.data_class, values=wanted
     )
-    results = [
-        SearchResult(error=item_error(one))
-        if isinstance(one, Exception)
-        else SearchResult(tokens=[views.token(match) for match in one])
-        for one in found
-    ]
-    return Answer(body=SearchOut(results=results))
+    if several is not UNSET:
+        return Answer(body=SearchOut(results=[_found(each) for each in found]))
+    (matches,) = found
+    if isinstance(matches, ServiceError):
+        matches.pointer = _of_one(matches.pointer)
+        raise matches
+    return Answer(body=SearchOut(items=[views.token(match) for match in matches]))
+
+
+def _found(matches: tuple[TokenView, ...] | ServiceError) -> SearchResult:
+    if isinstance(matches, ServiceError):
+        return SearchResult(error=item_error(matches))
+    return SearchResult(tokens=[views.token(match) for match in matches])
+
+
+def _of_one(pointer: str | None) -> str | None:
+    """A pointer into `values/0` where the caller sent `value`."""
+    return None if pointer is None else pointer.replace("/values/0", "/value", 1)
 
 
 @GROUP.call(
