@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from keys.data_keys import WrappedKey
+from vault_service.domain.tokens import bucket_text, new_disclosure_id
 from vault_service.services.ports import (
     NewDisclosure,
     NewRecord,
@@ -73,7 +74,7 @@ def disclosure(**changes: object) -> NewDisclosure:
     """Make a request for one token."""
     fields: dict[str, object] = {
         "bucket": BUCKET,
-        "id": name("dis"),
+        "id": f"dis_{bucket_text(BUCKET)}{new_disclosure_id()[6:]}",
         "state": "submitted",
         "requester": "prn_requester",
         "ground": "protect_from_harm",

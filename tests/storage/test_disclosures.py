@@ -154,8 +154,10 @@ def test_pages_filter_and_walk_by_id(units: Units) -> None:
         first = tx.disclosures.page(requester="prn_pager", state=None, after=None, limit=2)
         rest = tx.disclosures.page(requester="prn_pager", state="active", after=mine[1], limit=9)
         none = tx.disclosures.page(requester="prn_pager", state="denied", after=None, limit=9)
+        both = tx.disclosures.page(requester="prn_pager", state="active", after=None, limit=9)
         everybody = tx.disclosures.page(requester=None, state="active", after=None, limit=500)
     assert [row.id for row in first + rest] == mine
+    assert [row.id for row in both] == mine
     assert none == []
     assert set(mine) <= {row.id for row in everybody}
 

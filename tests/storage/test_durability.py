@@ -39,8 +39,9 @@ def test_d2_asynchronous_commit_of_a_role_is_noticed(database: Database) -> None
     """What counts is what holds for the process's own sessions."""
 
     def reasons(options: str) -> list[str]:
+        url = database.url("vault_reveal")
         made = engine.create(
-            f"{database.url('vault_reveal')}{options}", application_name="x", pool_size=1
+            f"{url}{'&' if '?' in url else '?'}{options}", application_name="x", pool_size=1
         )
         unit = SqlUnitOfWork(made)
         try:
@@ -49,7 +50,7 @@ def test_d2_asynchronous_commit_of_a_role_is_noticed(database: Database) -> None
             unit.close()
 
     assert "synchronous_commit" not in reasons("")
-    assert "synchronous_commit" in reasons("&options=-csynchronous_commit%3Doff")
+    assert "synchronous_commit" in reasons("options=-csynchronous_commit%3Doff")
 
 
 def test_the_release_and_its_migrations_agree() -> None:

@@ -47,7 +47,7 @@ def _entries(database: Database, wanted: OutboxEntry) -> int:
 def _kill_all(database: Database) -> None:
     with psycopg.connect(database.admin_url, autocommit=True) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 
