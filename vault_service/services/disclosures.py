@@ -41,6 +41,9 @@ MAX_PAGE: Final = 100
 COMMENT_LENGTH: Final = 2000
 DETAILS: Final = "disclosure-details"
 COMMENT: Final = "disclosure-comment"
+# What a draft may still lack. What it holds is judged like any request: evidence that may not be
+# kept (a verification code, what the ground does not ask for) may not be kept in a draft either.
+LACKING: Final = frozenset(("evidence_missing", "recipient_name_missing"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +96,14 @@ class Disclosures:
 
         Raises:
             Forbidden: the caller may not request disclosures.
-            PolicyRefused: the policy does not allow it; a draft needs only a known ground.
+            PolicyRefused: the policy does not allow it; a draft may lack evidence and a name.
             VaultUnavailable: the evidence could not be sealed.
         """
         self._audit.require(caller, Action.REQUEST_DISCLOSURE)
         request, decision = self._judge(draft)
         ground = decision.ground
-        if ground is None or (decision.missing and not is_draft):
+        lacking = LACKING if is_draft else frozenset()
+        if ground is None or not {reason.code for reason in decision.missing} <= lacking:
             raise _refusal(decision)
         disclosure = tokens.new_disclosure_id()
         details = {"recipient": draft.recipient_name, "evidence": dict(draft.evidence)}

@@ -8,6 +8,7 @@ would write it. Each step can be repeated after a crash, and a repetition change
 from __future__ import annotations
 
 from keys.rotation import Begun
+from vault_service.domain.actors import Action
 from vault_service.errors import NotFound
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
@@ -37,10 +38,13 @@ class KeyRotation:
         """Rotate `kek` and raise its floor.
 
         Raises:
+            Forbidden: the caller is no operator.
             NotFound: there is no such KEK.
             VaultUnavailable: it may or may not have been rotated; repeat.
             Unavailable: Vault has rotated, the floor is not raised yet; repeat.
         """
+        if isinstance(by, Caller):
+            self._audit.require(by, Action.ROTATE_KEYS)
         if kek not in self._keks:
             raise NotFound("there is no such key-encryption key", code="key_not_found")
         begun = self._rotator.begin(kek)

@@ -432,8 +432,8 @@ class Principals(Protocol):
         """Insert a principal; False when the name is taken."""
         ...
 
-    def get(self, principal: str) -> PrincipalRow | None:
-        """One principal."""
+    def get(self, principal: str, *, lock: bool = False) -> PrincipalRow | None:
+        """One principal, locked for the rest of the unit of work when asked."""
         ...
 
     def by_name(self, name: str) -> PrincipalRow | None:

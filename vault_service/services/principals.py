@@ -154,7 +154,7 @@ class Principals:
         target = self._own_or_managed(caller, principal)
         _check_expiry(expires_at)
         with self._uow.begin() as tx:
-            row = _principal(tx, target)
+            row = _principal(tx, target, lock=True)
             own = target == caller.principal.id
             guarded = bool(GUARDED & {Role(role) for role in row.roles})
             if revoke is not None:
@@ -248,7 +248,9 @@ class Principals:
         if principal in (SELF, caller.principal.id):
             raise Forbidden("nobody changes his own roles", code="own_roles")
         with self._uow.begin() as tx:
-            row = _principal(tx, principal)
+            # Locked, as where a key is issued: else a role could be given back that was taken away
+            # a moment ago so that a key was issued without an officer's word.
+            row = _principal(tx, principal, lock=True)
             if (checked & GUARDED) - {Role(role) for role in row.roles}:
                 # Its keys were given out without an officer's word for this role.
                 raise Conflict(
@@ -404,8 +406,8 @@ def _check_expiry(expires_at: datetime | None) -> None:
         )
 
 
-def _principal(tx: Transaction, principal: str) -> PrincipalRow:
-    row = tx.principals.get(principal)
+def _principal(tx: Transaction, principal: str, *, lock: bool = False) -> PrincipalRow:
+    row = tx.principals.get(principal, lock=lock)
     if row is None:
         raise _principal_not_found()
     return row

@@ -50,6 +50,8 @@ REFERENCE_LENGTH: Final = 200
 MAX_TRIES: Final = 8
 FIRST_VERSION: Final = 1
 FORMATS: Final = ("opaque", "card")
+# Who ends an expired record that stands in the way of a new one: nobody asked for it.
+ACTOR: Final = "tokenization"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,8 +199,13 @@ class Tokenization:
                     answers = self._commit(tx, works, offered)
             except TokenTaken:
                 continue
-            except RowRefused:
-                refused |= self._refused(offered)
+            except RowRefused as fault:
+                found = self._refused(offered)
+                if not found:  # no record is at fault: another try would end alike
+                    raise Unavailable(
+                        "the database refused the batch", code="internal_error"
+                    ) from fault
+                refused |= found
                 continue
             except _FloorRaisedError as floor:
                 # A rotation began while these keys waited in the pool.
@@ -258,8 +265,14 @@ class Tokenization:
         """The unit of work. Answers count only once it has committed."""
         fresh, repeated = self._claim(tx, works)
         wanted = {item.identity for work in fresh for item in work.items} & offered.keys()
-        stands = _upsert(tx, [offered[identity] for identity in wanted])
+        stands, ended = _upsert(tx, [offered[identity] for identity in wanted])
         now = tx.clock.now()
+        for customer, gone in ended.items():
+            tx.outbox.append(
+                self._audit.entries(
+                    Event.TOKENS_EXPIRED, ACTOR, at=now, customer=customer, tokens=gone
+                )
+            )
         named: set[str] = set()
         answers: list[tuple[_Work, TokenizeAnswer]] = []
         for work in fresh:
@@ -418,32 +431,38 @@ def _draw(item: _Item) -> str:
     return tokens.new_token(item.bucket)
 
 
-def _upsert(tx: Transaction, rows: Sequence[NewRecord]) -> dict[_Identity, MaskedRecord]:
+def _upsert(
+    tx: Transaction, rows: Sequence[NewRecord]
+) -> tuple[dict[_Identity, MaskedRecord], dict[str, list[str]]]:
     """Write the rows and find out about each that did not take.
+
+    Returns:
+        What now stands for each row, and the tokens by customer of expired records that had to go.
 
     Raises:
         _FloorRaisedError: a row was sealed under a KEK version that writes no more.
     """
-    stands: dict[_Identity, MaskedRecord] = {}
-    pending = list(rows)
-    for last in (False, True):
-        if not pending:
-            break
-        for upserted in tx.records.upsert(pending):
-            stands[_row_identity(pending[upserted.index])] = upserted.record
-        pending = [row for row in pending if _row_identity(row) not in stands]
-        if not pending or last:
-            break
-        floors = tx.floors.get()
-        for row in pending:
-            if row.wrapped_key.kek_version < floors.get(row.wrapped_key.kek, 0):
-                raise _FloorRaisedError(row.wrapped_key.kek)
-        known = tx.customers.get([(row.bucket, row.customer) for row in pending])
-        pending = [row for row in pending if row.customer in known]
-        # What is left stands behind an expired record that the purge has not reached.
-        if pending:
-            tx.records.erase_expired_duplicates(pending)
-    return stands
+    stands = _offered(tx, rows)
+    ended: dict[str, list[str]] = defaultdict(list)
+    pending = [row for row in rows if _row_identity(row) not in stands]
+    if not pending:
+        return stands, ended
+    floors = tx.floors.get()
+    for row in pending:
+        if row.wrapped_key.kek_version < floors.get(row.wrapped_key.kek, 0):
+            raise _FloorRaisedError(row.wrapped_key.kek)
+    known = tx.customers.get([(row.bucket, row.customer) for row in pending])
+    pending = [row for row in pending if row.customer in known]
+    # What is left stands behind an expired record that the purge has not reached.
+    for customer, token in tx.records.erase_expired_duplicates(pending):
+        ended[customer].append(token)
+    return stands | _offered(tx, pending), ended
+
+
+def _offered(tx: Transaction, rows: Sequence[NewRecord]) -> dict[_Identity, MaskedRecord]:
+    return {
+        _row_identity(rows[upserted.index]): upserted.record for upserted in tx.records.upsert(rows)
+    }
 
 
 def _row_identity(row: NewRecord) -> _Identity:
