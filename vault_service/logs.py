@@ -21,7 +21,7 @@ from typing import Any, Final, TextIO
 
 import msgspec
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from vault_service.masking import mask
 from vault_service.settings import LogFormat, LogLevel
@@ -177,16 +177,21 @@ class _Lines:
     """Writes whole lines; one writer at a time in this process, one `write` for each line."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self.stream = stream
         self._lock = threading.Lock()
 
     def msg(self, line: str) -> None:
         # A log that cannot be written must not fail the request it tells of.
         with self._lock, contextlib.suppress(OSError, ValueError):
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            self.stream.write(line + "\n")
+            self.stream.flush()
 
     debug = info = warning = warn = error = critical = exception = fatal = log = msg
+
+
+# Loggers keep both from their first line on, so both stay the same objects and change within.
+_target: Final = _Lines(sys.stderr)
+_processors: Final[list[Processor]] = []
 
 
 class _Forward(logging.Handler):
@@ -252,18 +257,19 @@ def configure(
         OSError: the file cannot be opened.
     """
     number = getattr(logging, level.upper())
-    target = _Lines(_open(file) if file is not None else stream or sys.stderr)
+    _target.stream = _open(file) if file is not None else stream or sys.stderr
+    _processors[:] = [
+        structlog.contextvars.merge_contextvars,
+        _announce_alarms,
+        _condense_exception,
+        _Stamp(process),
+        _allow,
+        _as_json if form is LogFormat.JSON else _as_text,
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            _announce_alarms,
-            _condense_exception,
-            _Stamp(process),
-            _allow,
-            _as_json if form is LogFormat.JSON else _as_text,
-        ],
+        processors=_processors,
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=lambda *_: target,
+        logger_factory=lambda *_: _target,
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()

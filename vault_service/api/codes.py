@@ -20,6 +20,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "headers_too_large": "The headers are too large.",
         "expectation_failed": "The header Expect asks for what cannot be.",
         "body_missing": "The call needs a body.",
+        "body_incomplete": "The body ends before the length that was declared.",
         "body_too_large": "The body is larger than this service takes.",
         "content_type_unsupported": "The body is not declared as application/json in UTF-8.",
         "content_encoding_unsupported": "The body is compressed; send it as it is.",
@@ -45,6 +46,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "limit_invalid": "The page is too small or too large.",
         "cursor_invalid": "The cursor is not one that was given out.",
         "batch_size": "The batch is empty or too large.",
+        "search_ambiguous": "A search names one value or several, and not both.",
         "tokens_repeat": "A token stands twice in one call.",
         "invalid_input": "A value breaks a rule.",
         # texts

@@ -48,6 +48,7 @@ _BY_CODE: Final = {
     "number_out_of_range": 400,
     "nesting_too_deep": 400,
     "body_missing": 400,
+    "body_incomplete": 400,
     "parameter_repeated": 400,
     "idempotency_key_malformed": 400,
     "request_malformed": 400,

@@ -13,7 +13,6 @@ from typing import Final
 
 import msgspec
 from flask import Request
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from vault_service.domain.freetext import check_forbidden_fields
 from vault_service.errors import InvalidInput
@@ -37,8 +36,8 @@ def read(request: Request, limit: int, *, optional: bool) -> bytes:
         optional: whether no body at all stands for an empty object.
 
     Raises:
-        InvalidInput: `body_too_large`, `body_missing`, `content_type_unsupported`,
-            `content_encoding_unsupported`.
+        InvalidInput: `body_too_large`, `body_missing`, `body_incomplete`,
+            `content_type_unsupported`, `content_encoding_unsupported`.
     """
     if request.content_length is not None and request.content_length > limit:
         raise _too_large(limit)
@@ -46,11 +45,13 @@ def read(request: Request, limit: int, *, optional: bool) -> bytes:
         raise InvalidInput(
             "a body is sent as it is, not compressed", code="content_encoding_unsupported"
         )
-    request.max_content_length = limit
-    try:
-        data = request.get_data(cache=False)
-    except RequestEntityTooLarge:
-        raise _too_large(limit) from None
+    # One byte more than allowed, because werkzeug cuts a chunked body at its maximum and is silent.
+    request.max_content_length = limit + 1
+    data = request.get_data(cache=False)
+    if len(data) > limit:
+        raise _too_large(limit)
+    if request.content_length not in {None, len(data)}:
+        raise InvalidInput("the body ends too early", code="body_incomplete")
     if not data:
         if optional:
             return b"{}"

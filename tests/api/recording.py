@@ -1,0 +1,304 @@
+"""Use cases that record what they were asked and answer what they were told to.
+
+For tests of the interface alone: parsing, shapes of answers, errors. What the service really does
+is tested on real servers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from vault_service.domain.actors import Principal, Role
+from vault_service.domain.policy import Decision
+from vault_service.errors import NotAuthenticated, ServiceError
+from vault_service.services.context import Caller
+from vault_service.services.views import (
+    CustomerProfile,
+    CustomerView,
+    DisclosurePage,
+    DisclosureView,
+    IssuedDisclosureToken,
+    IssuedKey,
+    KeyView,
+    PrincipalView,
+    Receipt,
+    RevealAnswer,
+    Revealed,
+    TokenizeAnswer,
+    TokenPage,
+    TokenView,
+)
+from vault_service.web.served import Served
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+CUSTOMER = "cus_" + "0" * 26
+TOKEN = "tok_" + "0" * 28
+DISCLOSURE = "dis_" + "0" * 28
+PRINCIPAL = "prn_" + "0" * 26
+KEY = "key_" + "0" * 16
+API_KEY = "vk_" + "0" * 16 + "_" + "1" * 52
+
+
+def token_view(**changes: Any) -> TokenView:
+    """A token as a use case answers it."""
+    plain: dict[str, Any] = {
+        "id": TOKEN,
+        "data_class": "payment_card",
+        "customer": CUSTOMER,
+        "mask": {"number": "424242******4242", "brand": "visa", "exp_month": 12, "exp_year": 2035},
+        "format": "opaque",
+        "version": 1,
+        "deduplicated": False,
+        "created_at": NOW,
+        "expires_at": None,
+        "reference": "inv-17",
+        "metadata": {"plan": "gold"},
+    }
+    return TokenView(**(plain | changes))
+
+
+def principal_view() -> PrincipalView:
+    """A principal as a use case answers it."""
+    key = KeyView(
+        id=KEY,
+        state="active",
+        created_by=PRINCIPAL,
+        confirmed_by=None,
+        created_at=NOW,
+        expires_at=None,
+        revoked_at=None,
+        last_used_at=NOW,
+    )
+    return PrincipalView(
+        id=PRINCIPAL,
+        name="billing",
+        roles=("billing",),
+        state="active",
+        created_at=NOW,
+        keys=(key,),
+    )
+
+
+def disclosure_view() -> DisclosureView:
+    """A disclosure request as a use case answers it."""
+    return DisclosureView(
+        id=DISCLOSURE,
+        state="submitted",
+        requester=PRINCIPAL,
+        ground="protect_from_harm",
+        category="personal_and_account",
+        clause="D1",
+        policy="0" * 64,
+        recipient_kind="counterparty",
+        recipient_name="B",
+        evidence={"harm": "x"},
+        tokens=(TOKEN,),
+        customer=None,
+        classes=None,
+        fields=None,
+        uses=1,
+        uses_left=1,
+        approvals_needed=2,
+        determination_needed=False,
+        created_at=NOW,
+        submitted_at=NOW,
+        activated_at=None,
+        expires_at=None,
+        ended_at=None,
+        decisions=(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check of readiness."""
+
+    name: str
+    ok: bool
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class Recording:
+    """All use cases in one; `asked` holds (name, arguments) of each call."""
+
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    answers: dict[str, Any] = field(default_factory=dict)
+
+    def _answer(self, called: str, default: Any, /, **arguments: Any) -> Any:
+        self.asked.append((called, arguments))
+        answer = self.answers.get(called, default)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The arguments of the last call."""
+        return self.asked[-1][1]
+
+    # -- authentication and health
+
+    def authenticate(
+        self, authorization: str | None, *, request_id: str, address: str, deadline: float
+    ) -> Caller:
+        """Let in who shows the one key."""
+        if authorization != f"Bearer {API_KEY}":
+            raise NotAuthenticated("this API key is not known", code="credential_unknown")
+        return Caller(
+            principal=Principal(id=PRINCIPAL, name="all", roles=frozenset(Role)),
+            key_id=KEY,
+            request_id=request_id,
+            address=address,
+            deadline=deadline,
+        )
+
+    def ready(self) -> Sequence[Finding]:
+        """Answer the checks."""
+        return cast("Sequence[Finding]", self._answer("ready", [Finding("vault", ok=True)]))
+
+    def jwks(self) -> Mapping[str, Any]:
+        """Answer a key set."""
+        return cast("Mapping[str, Any]", self._answer("jwks", {"keys": []}))
+
+    # -- tokens
+
+    def tokenize(self, request: Any) -> TokenizeAnswer:
+        """Answer one view for each item."""
+        default = TokenizeAnswer(
+            results=tuple(token_view(reference=item.reference) for item in request.items)
+        )
+        return cast("TokenizeAnswer", self._answer("tokenize", default, request=request))
+
+    def get_token(self, caller: Caller, token: str) -> TokenView:
+        """Answer one view."""
+        return cast("TokenView", self._answer("get", token_view(), caller=caller, token=token))
+
+    def page_tokens(self, caller: Caller, **arguments: Any) -> TokenPage:
+        """Answer one page."""
+        default = TokenPage(items=(token_view(),), next="more")
+        return cast("TokenPage", self._answer("page", default, caller=caller, **arguments))
+
+    def search(
+        self, caller: Caller, **arguments: Any
+    ) -> list[tuple[TokenView, ...] | ServiceError]:
+        """Answer a match for each value."""
+        default = [(token_view(),) for _ in arguments["values"]]
+        return cast(
+            "list[tuple[TokenView, ...] | ServiceError]",
+            self._answer("search", default, caller=caller, **arguments),
+        )
+
+    def erase(self, caller: Caller, tokens: Sequence[str]) -> list[ServiceError | None]:
+        """Answer that all are gone."""
+        return cast(
+            "list[ServiceError | None]",
+            self._answer("erase", [None] * len(tokens), caller=caller, tokens=tokens),
+        )
+
+
+class _Part:
+    """A use case of its own, made of the recording's methods."""
+
+    def __init__(self, recording: Recording, **methods: Any) -> None:
+        self.recording = recording
+        self.__dict__.update(methods)
+
+
+class _Simple:
+    """Answers every method with the same view, recorded under the method's name."""
+
+    def __init__(self, recording: Recording, defaults: Mapping[str, Any]) -> None:
+        self._recording = recording
+        self._defaults = defaults
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._defaults:
+            raise AttributeError(name)
+
+        def method(caller: Caller, *positional: Any, **arguments: Any) -> Any:
+            return self._recording._answer(
+                name, self._defaults[name], caller=caller, positional=positional, **arguments
+            )
+
+        return method
+
+
+def served(recording: Recording) -> Served:
+    """The recording in the form that an application takes."""
+    issued = IssuedKey(principal=principal_view(), id=KEY, state="active", key=API_KEY)
+    view = disclosure_view()
+    receipt = Receipt(
+        entry="0192f0c1-7c1e-7b3a-8c55-2d1f5f3c9a10",
+        grant=DISCLOSURE,
+        ground="protect_from_harm",
+        clause="D1",
+        at=NOW,
+        values=1,
+    )
+    customer = CustomerView(id=CUSTOMER, created_at=NOW, created=True)
+    profile = CustomerProfile(
+        id=CUSTOMER,
+        created_at=NOW,
+        tokens={"payment_card": (token_view(),)},
+        truncated=False,
+    )
+    steps = ("create", "submit", "get", "determine", "approve", "deny", "revoke", "withdraw")
+    decision = Decision(allowed=True, ground=None, clause="D1", missing=(), duration=None)
+    part = _Part(
+        recording,
+        authentication=recording,
+        health=recording,
+        jwks=recording.jwks,
+        tokenization=_Part(recording, submit=recording.tokenize),
+        reading=_Part(
+            recording,
+            get=recording.get_token,
+            page=recording.page_tokens,
+            search=recording.search,
+        ),
+        erasure=recording,
+        customers=_Simple(recording, {"create": [customer], "profile": profile}),
+        principals=_Simple(
+            recording,
+            {
+                "create": issued,
+                "issue_key": issued,
+                "page": ((principal_view(),), None),
+                **dict.fromkeys(
+                    ("get", "revoke_key", "confirm_key", "disable", "enable", "set_roles"),
+                    principal_view(),
+                ),
+            },
+        ),
+        disclosures=_Simple(
+            recording,
+            {
+                **dict.fromkeys(steps, view),
+                "page": DisclosurePage(items=(view,), next=None),
+                "explain": decision,
+            },
+        ),
+        granting=_Simple(
+            recording, {"issue": IssuedDisclosureToken(expires_at=NOW, token="e.y.J")}
+        ),
+        reveal=_Simple(
+            recording,
+            {
+                "submit": RevealAnswer(
+                    results=(
+                        Revealed(
+                            id=TOKEN,
+                            data_class="payment_card",
+                            value={"number": "4242424242424242"},
+                        ),
+                    ),
+                    receipt=receipt,
+                )
+            },
+        ),
+    )
+    return cast("Served", part)
