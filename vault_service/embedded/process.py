@@ -24,6 +24,7 @@ from vault_service.embedded.files import EmbeddedError, open_log, write_private
 
 _LAUNCH = Path(__file__).with_name("launch.py")
 _POLL_SECONDS = 0.02
+_TCP_LISTEN = "0A"
 # Everything that a server's program needs to find itself and to speak plainly.
 PLAIN_ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -262,6 +263,22 @@ def alive(pid: int, started: int) -> bool:
     return start_time(pid) == started
 
 
+def listens_at(pid: int, port: int) -> bool:
+    """Whether process ``pid``, and not another, listens on TCP ``port`` of 127.0.0.1."""
+    wanted = f"0100007F:{port:04X}"  # as the kernel prints it, least significant byte first
+    try:
+        rows = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+        inodes = {
+            f"socket:[{fields[9]}]"
+            for fields in map(str.split, rows)
+            if fields[1] == wanted and fields[3] == _TCP_LISTEN
+        }
+        links = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return False  # gone, or a descriptor closed while it was looked at
+    return not inodes.isdisjoint(links)
+
+
 def _stat(pid: int) -> list[str] | None:
     """The fields of /proc/PID/stat from the third (state) on."""
     try:
@@ -287,9 +304,11 @@ def _wait_gone(pid: int, started: int, seconds: float) -> None:
 def _end_session(leader: int, *, since: int | None) -> None:
     """Kill what is left of the session that ``leader`` led: workers whose main process died.
 
-    A session's number is not given to a new process while a member lives, so a member that
-    started no earlier than the leader belongs to it.
+    A session's number is not given to a new process while a member lives: if the number is
+    another process's by now, no member is left. `since` is when the leader started.
     """
+    if since is not None and start_time(leader) not in {0, since}:
+        return
     for entry in Path("/proc").glob("[0-9]*"):
         fields = _stat(int(entry.name))
         if fields is None or fields[0] in {"Z", "X"} or int(fields[3]) != leader:

@@ -33,7 +33,7 @@ from vault_service.embedded.files import (
     rotate_log,
     write_private,
 )
-from vault_service.embedded.process import GRACEFUL, Child, tail
+from vault_service.embedded.process import GRACEFUL, Child, listens_at, tail
 
 STATIC_SEAL_WARNING: Final = (
     "the embedded Vault server opens itself with a key that lies beside its data (static seal): "
@@ -284,11 +284,15 @@ class Vault:
             mark.unlink()
 
     def _listens(self) -> bool:
-        """Whether the launched server answers; False when it ended, as when a port was taken."""
+        """Whether the launched server listens; False when it ended, as when a port was taken.
+
+        Asked of the kernel: a foreign server at that port would answer too, and must not be
+        taken for ours and initialised.
+        """
         deadline = time.monotonic() + _READY_SECONDS
-        while self._child.running and time.monotonic() < deadline:
-            if self._status() is not None:
-                return self._child.running
+        while (pid := self._child.pid) is not None and time.monotonic() < deadline:
+            if listens_at(pid, self._ports[0]):
+                return True
             time.sleep(_POLL_SECONDS)
         return False
 
