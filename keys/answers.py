@@ -162,14 +162,14 @@ class NotThere(KeyNotReady):
     """404: no such key, or no such mount."""
 
 
-def decode(body: bytes, shape: type[A]) -> A:
-    """Return the body as `shape`.
+def decode(reply: Reply, shape: type[A]) -> A:
+    """Return the body of `reply` as `shape`; an empty one is an empty object.
 
     Raises:
         VaultUnavailable: it is something else.
     """
     try:
-        return msgspec.json.decode(body, type=shape)
+        return msgspec.json.decode(reply.body or b"{}", type=shape)
     except (msgspec.DecodeError, RecursionError):
         pass
     raise VaultUnavailable("vault answered in a wrong form", reason=Outage.UNREADABLE)
@@ -186,12 +186,12 @@ def read(reply: Reply, shape: type[A]) -> A:
         VaultUnavailable: Vault cannot serve now.
     """
     if reply.status in (200, 204):
-        return decode(reply.body or b"{}", shape)
+        return decode(reply, shape)
     if reply.status == 400 and shape is BatchAnswer:
         # Asked for 200 on partial failure, Vault still says 400 where every item fails; the
         # results are there all the same. There is no plaintext among them then.
         try:
-            return decode(reply.body, shape)
+            return decode(reply, shape)
         except VaultUnavailable:
             pass  # not a batch result: an error about the whole request
     raise _refusal(reply)
@@ -227,6 +227,6 @@ def _refusal_in_words(reply: Reply) -> KeysError:
 
 def _said(reply: Reply) -> list[str]:
     try:
-        return decode(reply.body, _Errors).errors
+        return decode(reply, _Errors).errors
     except VaultUnavailable:
         return []

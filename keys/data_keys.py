@@ -100,6 +100,7 @@ class _Shelf:
     epoch: int = 0  # counts discards, so that a refill begun before one is thrown away
     wanted: int = 0  # keys that waiting callers still need
     size: int = SMALLEST_REFILL  # of the next refill
+    used_up: bool = False  # whether the last refill was used before its age
     version: int = 0  # the newest KEK version seen
 
 
@@ -150,8 +151,7 @@ class DataKeyPool:
                     continue
                 refill = shelf.refill = _Refill()
                 epoch = shelf.epoch
-                need = count - len(shelf.ready) + min(shelf.wanted, MAX_READY)
-                amount = max(need, min(shelf.size, self._batch))
+                amount = self._amount(shelf, count)
             self._refill(kek, shelf, refill, epoch, amount)
 
     def discard(self, kek: str | None = None) -> None:
@@ -175,9 +175,16 @@ class DataKeyPool:
             stale += 1
         if stale:  # more was prepared than used: prepare less
             shelf.size = max(SMALLEST_REFILL, shelf.size - stale)
+            shelf.used_up = False
         if len(shelf.ready) < count:
             return None
         return [shelf.ready.popleft()[1] for _ in range(count)]
+
+    def _amount(self, shelf: _Shelf, count: int) -> int:
+        if shelf.used_up:  # the last refill was gone before its age: prepare more
+            shelf.size = min(self._batch, shelf.size * 2)
+        need = count - len(shelf.ready) + min(shelf.wanted, MAX_READY)
+        return max(need, min(shelf.size, self._batch))
 
     @staticmethod
     def _wait(shelf: _Shelf, refill: _Refill, count: int) -> None:
@@ -221,8 +228,7 @@ class DataKeyPool:
             # A rotation that nobody told this process of: what is left is of the old version.
             shelf.ready.clear()
             shelf.version = newest
-        elif shelf.version and not shelf.ready:
-            shelf.size = min(self._batch, shelf.size * 2)  # used up before its age: prepare more
+        shelf.used_up = True  # until some of it grows old
         born = self._clock()
         shelf.ready.extend((born, key) for key in fresh)
 

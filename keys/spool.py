@@ -135,7 +135,8 @@ def issue(
         VaultUnavailable, VaultDenied: Vault did not make one.
     """
     folder = spool / role
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     missing = count - _tidy(folder)
     for _ in range(missing):
         role_id, token = issuer.wrapped_secret_id(role, wrap_ttl)

@@ -6,8 +6,10 @@ devices, limits, broken answers. Everything else is asked of the real one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -16,7 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from urllib.parse import urlsplit
 
 from keys import spool
 from keys.admin import AdminTransit
@@ -139,7 +142,7 @@ Answer = Callable[[Request], Reply]
 class FakeVault:
     """A local HTTP server that answers as it is told; it knows the login by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.seen: list[Request] = []
         self.answer: Answer = lambda _: Reply()
         self.lease = 3600
@@ -167,13 +170,16 @@ class FakeVault:
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._scheme = "https" if tls else "http"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
     @property
     def address(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def asked(self, part: str) -> list[Request]:
         """The requests whose path holds `part`."""
@@ -224,9 +230,9 @@ def _send(handler: BaseHTTPRequestHandler, reply: Reply) -> None:
 
 
 @contextmanager
-def fake_vault() -> Iterator[FakeVault]:
+def fake_vault(tls: ssl.SSLContext | None = None) -> Iterator[FakeVault]:
     """A fake that is stopped afterwards."""
-    fake = FakeVault()
+    fake = FakeVault(tls)
     try:
         yield fake
     finally:
@@ -257,3 +263,67 @@ def at_fake(fake: FakeVault, folder: Path, *, spooled: int = 5, **options: Any) 
             **options,
         }
     )
+
+
+class Relay:
+    """A fixed address in front of a server whose port changes when it is started again."""
+
+    def __init__(self, target: Callable[[], str]) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._accept)
+        self._open: list[socket.socket] = []
+        self._pumps: list[threading.Thread] = []
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+        for side in self._open:
+            _end(side)
+        for thread in self._pumps:
+            thread.join()
+        for side in self._open:
+            side.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self._open.append(client)
+            parts = urlsplit(self._target())
+            try:
+                server = socket.create_connection((str(parts.hostname), parts.port or 0))
+            except OSError:
+                _end(client)
+                continue
+            self._open.append(server)
+            for pair in ((client, server), (server, client)):
+                pump = threading.Thread(target=_pump, args=pair)
+                self._pumps.append(pump)
+                pump.start()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    """Pass bytes on until either side ends, then end both."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    _end(source)
+    _end(sink)
+
+
+def _end(side: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        side.shutdown(socket.SHUT_RDWR)
