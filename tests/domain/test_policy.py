@@ -241,6 +241,31 @@ def test_d3_too_few_approvals_hold_up_the_grant_only(key: tuple[str, str], appro
     assert decision.missing_at(Stage.REQUEST) == ()
 
 
+def test_no_decision_yet_is_no_approval() -> None:
+    """Progress that tells nothing counts as nothing decided."""
+    decision = decide(POLICY, _request("provide_service"), now=NOW, progress=Progress())
+    assert [each.code for each in decision.missing] == ["approvals_missing"]
+    decision = decide(
+        POLICY, _request("legal_process", CONTENTS), now=NOW, progress=Progress(approvals=2)
+    )
+    assert [each.code for each in decision.missing] == ["determination_missing"]
+
+
+def test_the_same_question_has_the_same_answer() -> None:
+    """Reasons come in one order, so that two answers can be compared."""
+    scope = Scope(customer="c", classes=("z", "communication", "a"))
+    details = [each.detail for each in decide(POLICY, _request(scope=scope), now=NOW).missing]
+    assert details[1].startswith("communication")
+    assert details[0] == details[2]
+
+
+def test_the_limits_of_the_code_are_those_of_one_reveal() -> None:
+    """A scope is at most what one reveal can carry, and one use is asked unless told."""
+    assert MAX_TOKENS == 1000
+    assert _request().uses == 1
+    assert "spam" not in repr(_request())
+
+
 def test_all_missing_pieces_are_told_at_once() -> None:
     """One answer names everything that is wrong, each by pointer and clause."""
     request = _request(
@@ -389,6 +414,7 @@ def test_ordinary_prose_is_evidence(text: str) -> None:
         ("valid_until", "2026-11-22", "evidence_date_past"),
         ("valid_until", "2026-11-23", None),
         ("valid_until", "9999-12-31", None),
+        ("valid_until", "9999-12-30", None),
         ("document", "sha256:" + "A" * 64, "evidence_document_malformed"),
         ("document", "a" * 64, "evidence_document_malformed"),
         ("secret_until", "2026-01-01", None),
@@ -469,6 +495,23 @@ def test_a_grant_never_outlives_its_instrument(
     evidence = RULES["legal_process", CONTENTS].evidence | {"valid_until": until}
     request = _request("legal_process", CONTENTS, evidence=evidence, duration=asked)
     assert decide(POLICY, request, now=NOW).duration == lasts
+
+
+def test_a_day_is_over_when_the_next_begins() -> None:
+    """A last day ends at midnight UTC, to the instant; a day begins where it begins first."""
+    request = _request("legal_process", CONTENTS)
+    evidence = dict(request.evidence) | {"valid_until": "2026-11-23", "issued": "2026-11-24"}
+    request = replace(request, evidence=evidence)
+    midnight = datetime(2026, 11, 24, tzinfo=UTC)
+    at_ten = datetime(2026, 11, 23, 10, tzinfo=UTC)
+    just_before = decide(POLICY, request, now=midnight - timedelta(microseconds=1))
+    assert just_before.duration == timedelta(microseconds=1)
+    assert [each.code for each in decide(POLICY, request, now=midnight).missing] == [
+        "evidence_date_past"
+    ]
+    assert decide(POLICY, request, now=at_ten).allowed
+    early = decide(POLICY, request, now=at_ten - timedelta(microseconds=1))
+    assert [each.code for each in early.missing] == ["evidence_date_future"]
 
 
 def test_another_policy_needs_no_other_code() -> None:

@@ -164,6 +164,20 @@ def test_all_contradictions_are_told_at_once() -> None:
     assert [at for at, _ in _refusals(bad)] == [_line("approvals = 3"), _line('"1 minute"')]
 
 
+def test_one_contradiction_is_told_once() -> None:
+    """What is missing is told to be missing, and nothing else besides."""
+    assert [why for _, why in _refusals(TEXT.replace('longest = "2 hours"\n', ""))] == [
+        "longest is missing"
+    ]
+    empty = TEXT.replace('desk = "The desk."\nguild = "The guild of printers."', "")
+    assert "there is no recipient" in [why for _, why in _refusals(empty)]
+    long = "x" * 500
+    parse(TEXT.replace("The desk.", long).encode())
+    assert [why for _, why in _refusals(TEXT.replace("The desk.", long + "x"))] == [
+        "desk must be a text, and not a long one"
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
