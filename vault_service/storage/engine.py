@@ -153,9 +153,11 @@ def _parameters(url: str, application_name: str, tuning: Tuning) -> dict[str, An
     options = (
         f"-c statement_timeout={tuning.statement_timeout_ms} -c lock_timeout={LOCK_TIMEOUT_MS}"
         " -c timezone=UTC -c client_min_messages=warning"
-        # Arrays hide their length from the planner, so a plan made for one call is no better than
-        # the one made once: lookups by key, whatever the tables' size was at planning.
-        " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
+        # A plan is made once for a connection, perhaps while the tables are empty, and must still
+        # be right when they are large. All joins here are look-ups by key from a short list, so
+        # what reads a whole table is discouraged; where there is no other way it is still taken.
+        " -c plan_cache_mode=force_generic_plan"
+        " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
     )
     return {
         "target_session_attrs": "read-write",
