@@ -10,6 +10,8 @@ from tests.support.whole import (
     services,
     settings_for,
     stage,
+    stage_database,
+    stage_mount,
     worker,
 )
 
@@ -21,6 +23,8 @@ __all__ = [
     "services",
     "settings_for",
     "stage",
+    "stage_database",
+    "stage_mount",
     "start_service",
     "worker",
 ]

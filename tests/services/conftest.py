@@ -9,7 +9,19 @@ from tests.support.whole import (
     services,
     settings_for,
     stage,
+    stage_database,
+    stage_mount,
     worker,
 )
 
-__all__ = ["cast", "customer", "prepared_vault", "services", "settings_for", "stage", "worker"]
+__all__ = [
+    "cast",
+    "customer",
+    "prepared_vault",
+    "services",
+    "settings_for",
+    "stage",
+    "stage_database",
+    "stage_mount",
+    "worker",
+]

@@ -1,7 +1,8 @@
 """The whole service in one process, on the real servers: use cases without HTTP.
 
-The fixtures are for a module; `stage` holds everything that a story needs, and its methods are
-the sentences that many stories share. A conftest takes them over by importing them.
+The fixtures live as long as the test process: stories make customers and grants of their own and
+leave the rest as they found it. `stage` holds everything that a story needs, and its methods are
+the sentences that many stories share. A conftest takes the fixtures over by importing them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from keys import declared, spool
 from keys import inventory as key_inventory
 from keys.admin import AdminTransit
 from keys.secret import Secret
-from tests.support.servers import Database, VaultMount
+from migrations.runner import upgrade
+from tests.support.servers import Database, DatabaseServer, VaultMount, VaultServer, fresh_mount
 from vault_service.bootstrap import Services, build
 from vault_service.domain.actors import Principal, Role
 from vault_service.errors import ServiceError
@@ -337,10 +339,14 @@ class Stage:
     @contextmanager
     def told(self, *events: Event) -> Iterator[list[Entry]]:
         """Filled with the entries that the block adds."""
-        before = {entry.id for entry in self.outbox()}
+        before = [row[0] for row in self.sql("SELECT id FROM ledger_outbox")]
         added: list[Entry] = []
         yield added
-        added += [entry for entry in self.outbox(*events) if entry.id not in before]
+        rows = self.sql(
+            "SELECT entry FROM ledger_outbox WHERE NOT id = ANY(%s) ORDER BY id", [before]
+        )
+        entries = [decode(bytes(row[0])) for row in rows]
+        added += [entry for entry in entries if not events or entry.event in events]
 
     @contextmanager
     def owned(self, statement: str, undo: str) -> Iterator[None]:
@@ -384,25 +390,39 @@ def soon(**after: float) -> datetime:
 # ---------------------------------------------------------------- fixtures
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def stage_database(postgres_server: DatabaseServer) -> Iterator[Database]:
+    """A fresh, migrated database."""
+    with postgres_server.migrated(upgrade) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def stage_mount(vault_server: VaultServer) -> Iterator[VaultMount]:
+    """A fresh Transit mount and role prefix."""
+    with fresh_mount(vault_server) as mount:
+        yield mount
+
+
+@pytest.fixture(scope="session")
 def prepared_vault(
-    vault_mount: VaultMount, tmp_path_factory: pytest.TempPathFactory
+    stage_mount: VaultMount, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[VaultMount, Path]:
     """The declared keys and roles applied, and a spool with plenty of secret-ids."""
     folder = tmp_path_factory.mktemp("spool")
     folder.chmod(0o700)
-    admin = admin_of(vault_mount)
-    inventory = declared.load(mount=vault_mount.mount, prefix=vault_mount.prefix)
+    admin = admin_of(stage_mount)
+    inventory = declared.load(mount=stage_mount.mount, prefix=stage_mount.prefix)
     key_inventory.apply(inventory, admin)
     for role in ROLES:
-        spool.issue(admin, role, folder, 8)
+        spool.issue(admin, role, folder, 16)
     admin.close()
-    return vault_mount, folder
+    return stage_mount, folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def settings_for(
-    database: Database, prepared_vault: tuple[VaultMount, Path]
+    stage_database: Database, prepared_vault: tuple[VaultMount, Path]
 ) -> Callable[[ProcessRole], Settings]:
     """Settings of a process role against the module's servers."""
     mount, folder = prepared_vault
@@ -412,10 +432,10 @@ def settings_for(
             env=Environment.DEVELOPMENT,
             stand_in=True,
             process_role=role,
-            database_ingest_url=database.url("vault_ingest"),
-            database_reveal_url=database.url("vault_reveal"),
-            database_console_url=database.url("vault_console"),
-            database_worker_url=database.url("vault_worker"),
+            database_ingest_url=stage_database.url("vault_ingest"),
+            database_reveal_url=stage_database.url("vault_reveal"),
+            database_console_url=stage_database.url("vault_console"),
+            database_worker_url=stage_database.url("vault_worker"),
             vault_address=mount.address,
             vault_mount=mount.mount,
             vault_prefix=mount.prefix,
@@ -426,7 +446,7 @@ def settings_for(
     return settings
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def services(settings_for: Callable[[ProcessRole], Settings]) -> Iterator[Services]:
     """All use cases of a serving process."""
     built = build(settings_for(ProcessRole.ALL))
@@ -434,7 +454,7 @@ def services(settings_for: Callable[[ProcessRole], Settings]) -> Iterator[Servic
     built.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def worker(settings_for: Callable[[ProcessRole], Settings]) -> Iterator[Services]:
     """The worker's use cases."""
     built = build(settings_for(ProcessRole.WORKER))
@@ -442,7 +462,7 @@ def worker(settings_for: Callable[[ProcessRole], Settings]) -> Iterator[Services
     built.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cast(services: Services) -> Cast:
     """The first principals."""
     assert services.principals is not None
@@ -460,13 +480,13 @@ def cast(services: Services) -> Cast:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stage(  # noqa: PLR0917 -- pytest passes fixtures by name
     services: Services,
     worker: Services,
     cast: Cast,
-    database: Database,
-    vault_mount: VaultMount,
+    stage_database: Database,
+    stage_mount: VaultMount,
     settings_for: Callable[[ProcessRole], Settings],
 ) -> Stage:
     """Everything that a story needs."""
@@ -474,8 +494,8 @@ def stage(  # noqa: PLR0917 -- pytest passes fixtures by name
         services=services,
         worker=worker,
         cast=cast,
-        database=database,
-        mount=vault_mount,
+        database=stage_database,
+        mount=stage_mount,
         settings_for=settings_for,
     )
 
