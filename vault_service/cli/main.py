@@ -25,6 +25,8 @@ _LAZY: Final = {
     "serve": _HERE + "run_commands:serve",
     "worker": _HERE + "worker:worker",
     "ready": _HERE + "run_commands:ready",
+    "import": _HERE + "import_command:import_",
+    "export": _HERE + "export:export",
     "customers": _HERE + "tokens:customers",
     "tokens": _HERE + "tokens:group",
     "disclosures": _HERE + "disclosures:group",
