@@ -25,7 +25,7 @@ def card(number: str, **more: object) -> dict[str, object]:
 def customer(services: Services, cast: Cast) -> str:
     """A customer."""
     assert services.customers is not None
-    (view,) = services.customers.create(cast.caller("billing"), ["crm-17"])
+    (view,) = services.customers.create(cast.caller("billing"), ["crm-way-of-a-card"])
     assert isinstance(view, CustomerView)
     return view.id
 
