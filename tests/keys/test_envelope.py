@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import itertools
 import json
 import os
@@ -11,9 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,9 +40,10 @@ def sealed(plaintext: bytes = b"4242424242424242") -> tuple[Secret, bytes]:
 
 
 def derived(raw: bytes, aad: bytes) -> tuple[bytes, bytes]:
-    """The format's derivation, by another implementation."""
+    """The format's derivation, by another implementation: RFC 5869 in three lines."""
     info = b"cv1" + hashlib.sha256(aad).digest()
-    okm = HKDF(algorithm=hashes.SHA512(), length=64, salt=None, info=info).derive(raw)
+    extracted = hmac.digest(bytes(64), raw, "sha512")
+    okm = hmac.digest(extracted, info + b"\x01", "sha512")
     return okm[:32], okm[32:]
 
 
