@@ -73,6 +73,7 @@ class Services:
     authentication: Authentication
     health: Health
     lifecycle: Lifecycle
+    check_keys: Callable[[], None]
     jwks: Callable[[], dict[str, list[dict[str, str]]]]
     tokenization: Tokenization | None = None
     erasure: Erasure | None = None
@@ -152,14 +153,21 @@ class _Parts:
         }
         for role, transit in self._transits.items():
             checks[f"vault {role}"] = transit.ready
-        checks["vault keys"] = Remembered(self._inventory, keep=INVENTORY_KEPT)
+        checks["vault keys"] = Remembered(self.check_keys, keep=INVENTORY_KEPT)
         first = next(iter(self._databases.values()))
         checks["schema"] = Remembered(partial(_schema, first), keep=SLOW_KEPT)
         durable = partial(_durable, first, production=self._settings.production)
         checks["durability"] = Remembered(durable, keep=SLOW_KEPT)
         return checks
 
-    def _inventory(self) -> None:
+    def check_keys(self) -> None:
+        """Return if Vault's keys are as the inventory declares them.
+
+        Raises:
+            KeyNotReady: one is missing, of another type, exportable, deletable or open to backup,
+                or Vault would make a key for any name that is mistyped.
+            VaultUnavailable: Vault could not be asked.
+        """
         inventory = declared.load(
             mount=self._settings.vault_mount, prefix=self._settings.vault_prefix
         )
@@ -244,6 +252,7 @@ def build(settings: Settings, *, observe: Callable[[str, str], None] = _heard) -
         policy=policy,
         authentication=Authentication(uow=uow, audit=audit(uow=uow)),
         health=health,
+        check_keys=parts.check_keys,
         lifecycle=_lifecycle(settings, uow, audit(uow=uow), policy),
         jwks=keys.jwks,
         close=parts.closing.close,

@@ -27,6 +27,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
+from keys.errors import VaultUnavailable
 from vault_service import hardening, logs
 from vault_service.errors import SettingsError, Unavailable
 from vault_service.settings import Settings, forget_headers
@@ -76,8 +77,22 @@ def load(settings: Settings, parent: int) -> WSGIApplication:
     services = bootstrap.build(settings)
     # A worker leaves through multiprocessing's exit, which runs no `atexit` function.
     Finalize(None, partial(_leave, services), exitpriority=10)
+    _check_keys(services)
     _announce(services.lifecycle)
     return app.create_app(services, settings)
+
+
+def _check_keys(services: Services) -> None:
+    """Refuse to start with keys that are not as declared; a Vault that is away is no reason.
+
+    Raises:
+        KeyNotReady: a key could be exported, deleted or made by mistake; the process does not
+            serve. While it runs, the same finding makes it not ready.
+    """
+    try:
+        services.check_keys()
+    except VaultUnavailable as error:
+        structlog.get_logger("vault_service.serve").warning("keys not checked", code=error.code)
 
 
 def _announce(lifecycle: Lifecycle) -> None:

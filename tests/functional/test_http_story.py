@@ -21,8 +21,9 @@ def test_the_same_reference_is_the_same_customer(service: Running, customer: str
     assert (answer.status, answer.body["id"]) == (200, customer)
 
 
-def test_twenty_published_numbers_singly_and_in_a_batch(service: Running, customer: str) -> None:
+def test_twenty_published_numbers_singly_and_in_a_batch(service: Running) -> None:
     """Each number gets a token and a mask; a second time, in a batch, the same tokens."""
+    customer = service.customer()
     numbers = list(dict.fromkeys(NUMBERS))[:20]
     tokens = []
     for number in numbers:
@@ -48,8 +49,9 @@ def test_twenty_published_numbers_singly_and_in_a_batch(service: Running, custom
     assert [each["reference"] for each in results] == [f"inv-{i}" for i in range(20)]
 
 
-def test_masks_are_read_and_values_are_found(service: Running, customer: str) -> None:
+def test_masks_are_read_and_values_are_found(service: Running) -> None:
     """A masked read, a listing and a search answer alike, and never with the number."""
+    customer = service.customer()
     token = service.card(customer, "378282246310005")
     read = service.call("GET", f"/v1/tokens/{token}", by="support")
     assert read.status == 200
@@ -57,7 +59,7 @@ def test_masks_are_read_and_values_are_found(service: Running, customer: str) ->
     body = {"class": "payment_card", "value": "3782 822463 10005"}
     found = service.call("POST", "/v1/tokens/search", body, by="support")
     assert found.status == 200, found.raw
-    assert [each["id"] for each in found.body["items"]] == [token]
+    assert token in [each["id"] for each in found.body["items"]]
     listed = service.call(
         "GET", f"/v1/tokens?customer={customer}&class=payment_card&limit=100", by="support"
     )
