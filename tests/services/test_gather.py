@@ -24,6 +24,13 @@ def test_an_items_error_is_its_own() -> None:
     refusal(lambda: gather.submit(1, deadline=later()), NotFound)
 
 
+def test_none_is_a_result() -> None:
+    """A look-up that finds nothing has found that out."""
+    assert (
+        Gather[int, None](lambda items: [None for _ in items]).submit(1, deadline=later()) is None
+    )
+
+
 def test_a_failed_batch_fails_each_of_its_callers() -> None:
     """What a dependency throws reaches everyone who waited."""
 

@@ -40,13 +40,17 @@ class Gather(Generic[T, R]):
         max_batch: int = MAX_BATCH,
         max_queue: int = MAX_QUEUE,
     ) -> None:
-        def told_to_all(items: list[T]) -> list[R | Exception]:
+        def told_to_all(items: list[T]) -> list[tuple[R] | Exception]:
             try:
-                return list(run(items))
-            except Exception as exc:  # noqa: BLE001 -- not swallowed: raised again in each caller
+                # In a tuple, because to the coalescer None is an item without a result, and here
+                # it is one: there is no such key.
+                return [each if isinstance(each, Exception) else (each,) for each in run(items)]
+            except Exception as exc:  # noqa: BLE001 -- raised again in each caller
                 return [exc] * len(items)
 
-        self._coalescer = Coalescer[T, R](told_to_all, max_batch=max_batch, max_queue=max_queue)
+        self._coalescer = Coalescer[T, tuple[R]](
+            told_to_all, max_batch=max_batch, max_queue=max_queue
+        )
 
     def submit(self, item: T, *, deadline: float) -> R:
         """Have one item done, in whatever company it finds.
@@ -66,4 +70,4 @@ class Gather(Generic[T, R]):
             raise Unavailable("too many requests at once", code="overloaded") from exc
         if isinstance(result, Exception):
             raise result
-        return result
+        return result[0]
