@@ -346,12 +346,52 @@ def test_an_entry_is_at_most_4_kib() -> None:
         decode(b" " * (MAX_ENTRY + 1))
 
 
+def _of_length(length: int, tokens: int) -> Entry:
+    """An entry with some tokens whose bytes have exactly this length."""
+    entry = _entry(tokens=tuple(_tokens(tokens)), count=tokens, details={"format": "x"})
+    short = length - len(_long(entry))
+    return replace(entry, details={"format": "x" * (1 + short)})
+
+
+def _long(entry: Entry) -> bytes:
+    """The bytes of an entry, however long."""
+    halves = [replace(entry, tokens=half) for half in (entry.tokens[:50], entry.tokens[50:])]
+    first, second = (canonical.parse(encode(half)) for half in halves)
+    return canonical.serialise({**first, "tokens": first["tokens"] + second["tokens"]})
+
+
+def test_the_limit_is_4096_bytes_to_the_byte() -> None:
+    """An entry of 4,096 bytes is written, read and left whole; one byte more is not."""
+    exact, over = _of_length(4096, 105), _of_length(4097, 105)
+    assert len(encode(exact)) == MAX_ENTRY == 4096
+    assert decode(encode(exact)) == exact
+    ids = _ids()
+    assert split(replace(exact, tokens=()), exact.tokens, ids.__next__) == [exact]
+    with pytest.raises(EntryError, match="longer"):
+        encode(over)
+    with pytest.raises(EntryError, match="longer"):
+        decode(_long(over))
+    assert len(split(replace(over, tokens=()), over.tokens, ids.__next__)) == 2
+
+
+def test_parts_are_filled_to_the_byte() -> None:
+    """A part takes a token as long as it fits to the byte."""
+    fullest = set()
+    for length in range(1, 40):
+        ids = _ids()
+        entry = _entry(count=None, details={"format": "x" * length})
+        parts = split(entry, _tokens(300), ids.__next__)
+        fullest.add(max(len(encode(part)) for part in parts))
+    # Three digits more are kept for each of the two numbers of a part.
+    assert max(fullest) == MAX_ENTRY - 6
+
+
 @pytest.mark.parametrize("number", [0, 1, 2, 108, 109, 110, 500, 1000])
 def test_a_batch_is_split_into_entries_that_fit(number: int) -> None:
     """Each token stands in exactly one part, each part fits, and all name the first as batch."""
     tokens = _tokens(number)
     ids = _ids()
-    parts = split(_entry(count=None), tokens, lambda: next(ids))
+    parts = split(_entry(count=None), tokens, ids.__next__)
     assert [token for part in parts for token in part.tokens] == tokens
     assert all(decode(encode(part)) == part for part in parts)
     assert {part.count for part in parts} == {number}
@@ -369,7 +409,7 @@ def test_a_batch_is_split_into_entries_that_fit(number: int) -> None:
 
 def test_a_count_that_is_told_stays() -> None:
     """The number of values asked about can differ from the number of tokens found."""
-    parts = split(_entry(Event.TOKENS_SEARCHED, count=7), _tokens(200), lambda: next(_ids()))
+    parts = split(_entry(Event.TOKENS_SEARCHED, count=7), _tokens(200), _ids().__next__)
     assert {part.count for part in parts} == {7}
 
 
@@ -377,7 +417,7 @@ def test_a_count_that_is_told_stays() -> None:
 def test_tokens_of_both_formats_are_split(tokens: list[str]) -> None:
     """Tokens of different lengths fill the parts and none is lost."""
     ids = _ids()
-    parts = split(_entry(count=None), tokens, lambda: next(ids))
+    parts = split(_entry(count=None), tokens, ids.__next__)
     assert [token for part in parts for token in part.tokens] == tokens
     assert all(len(encode(part)) <= MAX_ENTRY for part in parts)
 
@@ -388,9 +428,9 @@ def test_an_entry_without_room_or_with_too_much_is_refused() -> None:
     full = _entry(count=None, commitments={**filler, "c" * 32: "a" * 64})
     assert len(encode(replace(full, count=0))) < MAX_ENTRY
     with pytest.raises(EntryError, match="no room"):
-        split(full, _tokens(2), lambda: next(_ids()))
+        split(full, _tokens(2), _ids().__next__)
     with pytest.raises(EntryError, match="too many"):
-        split(_entry(count=None, commitments=filler), _tokens(3000), lambda: next(_ids()))
+        split(_entry(count=None, commitments=filler), _tokens(3000), _ids().__next__)
 
 
 def test_e6_an_erased_salt_unlinks_its_commitment() -> None:
@@ -401,6 +441,7 @@ def test_e6_an_erased_salt_unlinks_its_commitment() -> None:
     assert commit(b"4242424242424243", salt) != kept
     guesses = {commit(b"4242424242424242", new_salt()) for _ in range(1000)}
     assert len(guesses) == 1000
+    assert len(salt) == 32
     assert kept not in guesses
     with pytest.raises(ValueError, match="32 bytes"):
         commit(b"value", b"short")
