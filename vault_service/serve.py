@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -27,9 +28,9 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
-from keys.errors import VaultUnavailable
+from keys.errors import KeysError, VaultUnavailable
 from vault_service import hardening, logs
-from vault_service.errors import SettingsError, Unavailable
+from vault_service.errors import ServiceError, SettingsError, Unavailable
 from vault_service.settings import Settings, forget_headers
 
 if TYPE_CHECKING:
@@ -64,10 +65,34 @@ def configure_logs(settings: Settings, process: str) -> None:
     )
 
 
-def load(settings: Settings, parent: int) -> WSGIApplication:
-    """Build the application; runs in the worker, before it takes requests."""
-    hardening.forbid_dumps()
+def _load(settings: Settings, parent: int) -> WSGIApplication:
+    """Build the application in a worker of Granian, before it takes requests.
+
+    Raises:
+        SystemExit: it cannot be built; the log says why.
+    """
+    # Until Granian sets its own, a worker would have the parent's handlers, which do nothing here:
+    # a stop, or the parent's death, while it is being built would go unheard.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     hardening.end_with_parent(parent)
+    try:
+        return build(settings)
+    except Exception as error:
+        # The worker's outermost edge: beyond it an exception would be printed with its message.
+        told = {"reason": str(error)} if isinstance(error, ServiceError | KeysError) else {}
+        log = structlog.get_logger("vault_service.serve")
+        log.critical("cannot start", **told, exc_info=error)
+        raise SystemExit(1) from None
+
+
+def build(settings: Settings) -> WSGIApplication:
+    """Shield this process and build the application in it.
+
+    Raises:
+        ServiceError, KeysError: something that it needs is missing or not as it should be.
+    """
+    hardening.forbid_dumps()
     forget_headers()
     configure_logs(settings, "serve")
     # Not at the top: the parent never serves, so it loads neither SQL nor Vault clients, and the
@@ -221,5 +246,5 @@ def serve(settings: Settings) -> None:
             workers=settings.workers,
             threads=settings.threads,
         )
-        server.serve(target_loader=partial(load, complete, os.getpid()), wrap_loader=False)
+        server.serve(target_loader=partial(_load, complete, os.getpid()), wrap_loader=False)
         log.info("stopped")

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from vault_service import settings
-from vault_service.serve import load
+from vault_service.serve import build
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -19,6 +18,6 @@ def create() -> WSGIApplication:
     """Read the settings and build the application.
 
     Raises:
-        SettingsError: a setting is missing or wrong.
+        ServiceError, KeysError: a setting is wrong, or something that it needs is missing.
     """
-    return load(settings.load(), os.getppid())
+    return build(settings.load())

@@ -83,6 +83,9 @@ def test_f7_no_input_makes_the_service_fail(
     """Any input to any call is answered as documented, and never with a 5xx."""
     documented = described[operation.path][operation.method]
     key = stage.cast.keys[CALLERS[operation.name]]
+    # These two answer item by item: a wrong item is an error at its place, not of the call.
+    itemwise = operation.name in {"create_tokens", "search_tokens"}
+    checks = [one for one in CHECKS if not (itemwise and one is negative_data_rejection)]
 
     @settings(
         max_examples=EXAMPLES,
@@ -92,8 +95,8 @@ def test_f7_no_input_makes_the_service_fail(
         suppress_health_check=list(HealthCheck),
     )
     @given(case=documented.as_strategy(generation_mode=mode))
-    def run(case: Case) -> None:
-        case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, checks=CHECKS)
+    def run(case: Case[Any]) -> None:
+        case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, checks=checks)
 
     try:
         run()
