@@ -1,0 +1,444 @@
+"""Reveal: plaintext once, to the holder, within the scope, and never before the commit."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from keys.errors import VaultUnavailable
+from tests.support.faults import FaultyUnitOfWork, Hooked, Unwraps, rebuilt
+from tests.support.whole import NOWHERE, Stage, card, draft, refusal, soon, standing
+from vault_service.errors import (
+    Conflict,
+    DisclosureRefused,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
+from vault_service.ledger.entries import Event, Outcome
+from vault_service.services.reveal import ValueUnreadable, _use, _Work
+from vault_service.services.tokenization import TokenizeItem
+from vault_service.services.views import Revealed
+
+
+@pytest.fixture
+def token(stage: Stage, customer: str) -> str:
+    """A card's token."""
+    return stage.card(customer)
+
+
+def holder(stage: Stage, *tokens: str, **changes: Any) -> str:
+    """A disclosure token for these tokens."""
+    return stage.token(stage.granted(draft(*tokens, **changes)).id)
+
+
+def use_count(stage: Stage, grant: str) -> int:
+    """Uses left of a grant."""
+    ((left,),) = stage.sql("SELECT uses_left FROM disclosures WHERE id = %s", [grant])
+    assert isinstance(left, int)
+    return left
+
+
+def test_values_come_in_order_with_a_receipt(stage: Stage, customer: str) -> None:
+    """One result for each token; the receipt names the entry that tells of it."""
+    (name,) = stage.tokenize(
+        TokenizeItem(data_class="business_name", customer=customer, value="Nordwind AG")
+    )
+    token = stage.card(customer)
+    grant = stage.granted(draft(token, name.id))
+    with stage.told() as entries:
+        answer = stage.reveal(stage.token(grant.id), name.id, token)
+    assert [each.value for each in answer.results if isinstance(each, Revealed)] == [
+        "Nordwind AG",
+        card(),
+    ]
+    receipt = answer.receipt
+    issued, allowed = entries
+    assert issued.event is Event.DISCLOSURE_TOKEN_ISSUED
+    assert (allowed.event, allowed.id) == (Event.REVEAL_ALLOWED, receipt.entry)
+    assert (set(allowed.tokens), allowed.count) == ({token, name.id}, 2)
+    assert (allowed.customer, allowed.grant, allowed.at) == (customer, grant.id, receipt.at)
+    assert (receipt.grant, receipt.ground, receipt.clause, receipt.values) == (
+        grant.id,
+        "protect_from_harm",
+        "D1",
+        2,
+    )
+    assert allowed.details["jti"] == issued.details["jti"]
+    assert "Nordwind" not in repr(answer)
+
+
+def test_values_of_two_customers_are_told_without_a_customer(stage: Stage, token: str) -> None:
+    """The entry names the tokens, which lead to both."""
+    other = stage.card(stage.customer())
+    with stage.told(Event.REVEAL_ALLOWED) as entries:
+        stage.revealed(holder(stage, token, other), token, other)
+    assert [entry.customer for entry in entries] == [None]
+
+
+def test_a_customers_classes_are_a_scope(stage: Stage, customer: str, token: str) -> None:
+    """Records written after the grant lie within it; another class or customer does not."""
+    grant = stage.granted(standing(customer=customer, classes=("payment_card",)))
+    later = stage.card(customer, "5555555555554444")
+    assert len(stage.revealed(stage.token(grant.id), token, later)) == 2
+    (phone,) = stage.tokenize(
+        TokenizeItem(data_class="telephone", customer=customer, value="+49 30 901820")
+    )
+    stranger = stage.card(stage.customer())
+    for beyond in (phone.id, stranger, NOWHERE):
+        error = refusal(
+            lambda beyond=beyond: stage.reveal(stage.token(grant.id), token, beyond),  # type: ignore[misc]
+            DisclosureRefused,
+        )
+        assert error.code == "disclosure_scope_exceeded"
+
+
+@pytest.mark.parametrize("asked", [None, ("number",), ("exp_month", "number")])
+def test_fields_narrow_what_is_told(
+    stage: Stage, token: str, asked: tuple[str, ...] | None
+) -> None:
+    """The grant's fields, and of those only what the caller wants."""
+    grant = stage.granted(standing(token, fields=("number", "exp_month")))
+    (value,) = stage.revealed(stage.token(grant.id), token, fields=asked)
+    assert isinstance(value, dict)
+    assert set(value) == set(asked or ("number", "exp_month"))
+
+
+@pytest.mark.parametrize("granted", [None, ("number",)])
+def test_fields_beyond_the_grant_are_refused(
+    stage: Stage, token: str, granted: tuple[str, ...] | None
+) -> None:
+    """A field that was not granted, or that no such record has."""
+    grant = stage.granted(standing(token, fields=granted))
+    error = refusal(
+        lambda: stage.reveal(stage.token(grant.id), token, fields=("name", "cvc")),
+        DisclosureRefused,
+    )
+    assert error.code == "disclosure_scope_exceeded"
+
+
+def test_a_record_without_the_granted_fields_tells_nothing(
+    stage: Stage, customer: str, token: str
+) -> None:
+    """Fields of a card leave a telephone of the same grant untold, item by item."""
+    (phone,) = stage.tokenize(
+        TokenizeItem(data_class="telephone", customer=customer, value="+49 30 901820")
+    )
+    grant = stage.granted(standing(token, phone.id, fields=("number",)))
+    first, second = stage.reveal(stage.token(grant.id), token, phone.id).results
+    assert isinstance(first, Revealed)
+    assert isinstance(second, DisclosureRefused)
+    assert second.code == "fields_outside_scope"
+
+
+def test_what_is_gone_is_told_and_the_rest_revealed(
+    stage: Stage, customer: str, token: str
+) -> None:
+    """An erased record of the grant is not found; the others are."""
+    gone = stage.card(customer, "5555555555554444")
+    disclosure_token = holder(stage, token, gone)
+    stage.erasure.erase(stage.caller("billing"), [gone])
+    first, second = stage.reveal(disclosure_token, gone, token).results
+    assert isinstance(first, NotFound)
+    assert isinstance(second, Revealed)
+
+
+def test_nothing_left_spends_nothing(stage: Stage, customer: str) -> None:
+    """When none of the records is there any more, the use stays."""
+    token = stage.card(customer, expires_at=soon(seconds=0.8))
+    grant = stage.granted(draft(token))
+    disclosure_token = stage.token(grant.id)
+    time.sleep(0.9)
+    with stage.told() as entries:
+        error = refusal(lambda: stage.reveal(disclosure_token, token), NotFound)
+    assert error.code == "token_not_found"
+    assert use_count(stage, grant.id) == 1
+    (entry,) = entries
+    assert (entry.event, entry.outcome, entry.reason) == (
+        Event.REVEAL_REFUSED,
+        Outcome.REFUSED,
+        "token_not_found",
+    )
+    assert entry.grant == grant.id
+
+
+@pytest.mark.parametrize(
+    ("tokens", "code"),
+    [([], "batch_size"), ([NOWHERE] * 1001, "batch_size"), ([NOWHERE] * 2, "tokens_repeat")],
+)
+def test_a_wrong_list_is_refused(stage: Stage, tokens: list[str], code: str) -> None:
+    """1 to 1,000 tokens, none twice."""
+    assert refusal(lambda: stage.reveal("x", *tokens), InvalidInput).code == code
+
+
+@pytest.mark.parametrize("missing", [None, ""])
+def test_without_a_disclosure_token_nothing_is_revealed(
+    stage: Stage, token: str, missing: str | None
+) -> None:
+    """The refusal is an entry."""
+    with stage.told() as entries:
+        error = refusal(lambda: stage.reveal(missing, token), DisclosureRefused)
+    assert error.code == "disclosure_token_missing"
+    assert [(entry.event, entry.reason) for entry in entries] == [
+        (Event.REVEAL_REFUSED, "disclosure_token_missing")
+    ]
+
+
+@pytest.mark.parametrize("who", ["billing", "support", "officer-1", "auditor", "operator"])
+def test_only_a_requester_reveals(stage: Stage, token: str, who: str) -> None:
+    """An officer who holds a stolen token is refused by his role already."""
+    stolen = holder(stage, token)
+    refusal(lambda: stage.reveal(stolen, token, by=who), Forbidden)
+    refusal(lambda: stage.granting.issue(stage.caller(who), "dis_x"), Forbidden)
+
+
+def test_a_malformed_name_among_the_tokens_is_beyond_the_scope(stage: Stage, token: str) -> None:
+    """What has no token's form names nothing."""
+    disclosure_token = holder(stage, token)
+    error = refusal(lambda: stage.reveal(disclosure_token, token, "tok_\x00"), DisclosureRefused)
+    assert error.code == "disclosure_scope_exceeded"
+
+
+# ---------------------------------------------------------------- use
+
+
+def test_a_standing_grant_counts_down(stage: Stage, token: str) -> None:
+    """Each use takes a token of its own; the last one ends the grant."""
+    grant = stage.granted(standing(token, uses=2))
+    first, second, third = (stage.token(grant.id) for _ in range(3))
+    stage.revealed(first, token)
+    assert refusal(lambda: stage.reveal(first, token)).code == "disclosure_spent"
+    stage.revealed(second, token)
+    assert refusal(lambda: stage.reveal(third, token)).code == "disclosure_spent"
+    assert stage.disclosures.get(stage.caller("requester"), grant.id).state == "spent"
+    error = refusal(lambda: stage.token(grant.id), Conflict)
+    assert error.code == "disclosure_spent"
+
+
+def test_one_batch_spends_each_token_once(stage: Stage, token: str) -> None:
+    """The same token and several of one grant, gathered into one batch."""
+    from vault_service.services.reveal import _Asked
+
+    grant = stage.granted(standing(token, uses=2))
+    tokens = [stage.token(grant.id) for _ in range(3)]
+    asked = [
+        _Asked(caller=stage.caller("requester"), token=each, tokens=(token,), fields=None)
+        for each in (tokens[0], tokens[0], tokens[1], tokens[2])
+    ]
+    with stage.told() as entries:
+        results = stage.reveals._run(asked)
+    assert [isinstance(each, Exception) for each in results] == [False, True, False, True]
+    assert [entry.event for entry in entries].count(Event.REVEAL_ALLOWED) == 2
+    assert [entry.event for entry in entries].count(Event.REVEAL_REFUSED) == 2
+
+
+# ---------------------------------------------------------------- faults
+
+
+def rebuilt_reveal(stage: Stage, **changes: object) -> Any:
+    """The use case with some parts exchanged."""
+    return rebuilt(stage.reveals, **changes)
+
+
+def ask(stage: Stage, use_case: Any, disclosure_token: str, *tokens: str) -> Any:
+    """Reveal through a use case of its own."""
+    return use_case.submit(
+        stage.caller("requester"), disclosure_token=disclosure_token, tokens=tokens, fields=None
+    )
+
+
+def test_without_vault_nothing_is_spent(stage: Stage, token: str) -> None:
+    """The same token works when Vault is back."""
+    disclosure_token = holder(stage, token)
+    away = Unwraps(stage.reveals._unwrapping, answer="away")
+    broken = rebuilt_reveal(stage, unwrapping=away)
+    with stage.told() as entries, pytest.raises(VaultUnavailable):
+        ask(stage, broken, disclosure_token, token)
+    assert entries == []
+    away.answer = "real"
+    assert len(ask(stage, broken, disclosure_token, token).results) == 1
+
+
+@pytest.mark.parametrize("at", ["before", "instead"])
+def test_a_failed_commit_reveals_and_spends_nothing(stage: Stage, token: str, at: str) -> None:
+    """No commit, no plaintext; the token is still good."""
+    disclosure_token = holder(stage, token)
+    broken = rebuilt_reveal(stage, uow=FaultyUnitOfWork(stage.reveals._uow, at=at))
+    with stage.told() as entries:
+        refusal(lambda: ask(stage, broken, disclosure_token, token), Unavailable)
+    assert entries == []
+    assert isinstance(ask(stage, broken, disclosure_token, token).results[0], Revealed)
+
+
+def test_an_unknown_commit_reveals_nothing_and_counts_as_spent(stage: Stage, token: str) -> None:
+    """The answer is a refusal, and the token is of no more use."""
+    disclosure_token = holder(stage, token)
+    broken = rebuilt_reveal(stage, uow=FaultyUnitOfWork(stage.reveals._uow, at="after"))
+    error = refusal(lambda: ask(stage, broken, disclosure_token, token), Unavailable)
+    assert error.code == "commit_unknown"
+    again = refusal(lambda: ask(stage, broken, disclosure_token, token), DisclosureRefused)
+    assert again.code == "disclosure_spent"
+
+
+def test_a_key_that_does_not_unwrap_is_told_alone(stage: Stage, token: str) -> None:
+    """The use is spent, the value is unreadable, and nothing of it is told."""
+    broken = rebuilt_reveal(stage, unwrapping=Unwraps(stage.reveals._unwrapping, answer="rejects"))
+    answer = ask(stage, broken, holder(stage, token), token)
+    assert [type(each) for each in answer.results] == [ValueUnreadable]
+    assert answer.receipt.values == 0
+
+
+def test_nothing_is_opened_without_a_committed_use(stage: Stage) -> None:
+    """Whatever went wrong before, an answer without a commit is an error."""
+    from datetime import UTC, datetime
+
+    from vault_service.services.reveal import _Asked
+
+    asked = _Asked(caller=stage.caller("requester"), token="t", tokens=(NOWHERE,), fields=None)
+    result = stage.reveals._open(_Work(asked, "e"), datetime.now(UTC))
+    assert isinstance(result, Unavailable)
+    refusal(lambda: _use(_Work(asked, "e")), Unavailable)
+
+
+@pytest.mark.parametrize(
+    "change", ["class = 'shoe_size'", "kek = 'evidence'", "kek = 'no-such-key'"]
+)
+def test_a_row_out_of_joint_does_not_fail_its_neighbours(
+    stage: Stage, customer: str, token: str, change: str
+) -> None:
+    """A changed row is unreadable alone; Vault is not asked for another key."""
+    other = stage.card(customer, "5555555555554444")
+    disclosure_token = holder(stage, token, other)
+    stage.sql(f"UPDATE records SET {change} WHERE token = %s", [other])  # noqa: S608 -- above
+    answer = stage.reveal(disclosure_token, token, other, fields=("number",))
+    assert [type(each) for each in answer.results] == [Revealed, ValueUnreadable]
+    stage.sql("DELETE FROM records WHERE token = %s", [other])
+
+
+def test_a_grant_that_ends_while_it_is_used_reveals_nothing(stage: Stage, token: str) -> None:
+    """Revoked between the checks and the use: the use fails."""
+    grant = stage.granted(draft(token))
+    disclosure_token = stage.token(grant.id)
+
+    def before(read_only: bool) -> None:  # noqa: FBT001 -- the hook's form
+        if not read_only:
+            stage.disclosures.revoke(stage.caller("officer-1"), grant.id)
+
+    hooked = rebuilt_reveal(stage, uow=Hooked(stage.reveals._uow, before=before))
+    error = refusal(lambda: ask(stage, hooked, disclosure_token, token), DisclosureRefused)
+    assert error.code == "disclosure_spent"
+
+
+def test_another_requesters_row_behind_ones_own_token_is_refused(stage: Stage, token: str) -> None:
+    """Holder of token and grant must be the same principal as the caller."""
+    grant = stage.granted(draft(token))
+    disclosure_token = stage.token(grant.id)
+    stage.sql(
+        "ALTER TABLE disclosure_decisions DROP CONSTRAINT"
+        " fk_disclosure_decisions_bucket_disclosure_requester"
+    )
+    try:
+        stage.sql(
+            "UPDATE disclosures SET requester = %s WHERE id = %s",
+            [stage.cast.id("requester-2"), grant.id],
+        )
+        for who in ("requester", "requester-2"):
+            with pytest.raises(DisclosureRefused) as refused:
+                stage.reveal(disclosure_token, token, by=who)
+            assert refused.value.code == "disclosure_token_holder"
+    finally:
+        stage.sql(
+            "UPDATE disclosure_decisions d SET requester = g.requester FROM disclosures g"
+            " WHERE g.id = d.disclosure AND g.bucket = d.bucket"
+        )
+        stage.sql(
+            "ALTER TABLE disclosure_decisions ADD CONSTRAINT"
+            " fk_disclosure_decisions_bucket_disclosure_requester"
+            " FOREIGN KEY (bucket, disclosure, requester)"
+            " REFERENCES disclosures (bucket, id, requester)"
+        )
+
+
+def test_many_callers_at_once_each_get_their_own(stage: Stage, customer: str) -> None:
+    """Gathered reveals never mix up whose value is whose."""
+    numbers = ["4242424242424242", "5555555555554444", "378282246310005", "6011111111111117"]
+    tokens = {number: stage.card(customer, number) for number in numbers}
+    jobs = [(number, holder(stage, tokens[number])) for number in numbers * 4]
+    seen: list[tuple[str, object]] = []
+
+    def call(number: str, disclosure_token: str) -> None:
+        (value,) = stage.revealed(disclosure_token, tokens[number])
+        assert isinstance(value, dict)
+        seen.append((number, value["number"]))
+
+    threads = [threading.Thread(target=call, args=job) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == len(jobs)
+    assert all(asked == told for asked, told in seen)
+
+
+# ---------------------------------------------------------------- granting
+
+
+def test_only_the_grants_requester_takes_a_token(stage: Stage, token: str) -> None:
+    """Another requester's grant, an unknown and a malformed id answer alike."""
+    grant = stage.granted(draft(token))
+    for name in (grant.id, "dis_" + "0" * 28, "dis_\x00"):
+        with pytest.raises(NotFound) as refused:
+            stage.granting.issue(stage.caller("requester-2"), name)
+        assert refused.value.code == "disclosure_not_found"
+
+
+def test_what_is_no_grant_gives_no_token(stage: Stage, token: str) -> None:
+    """Waiting, expired, revoked, and of another policy: each says why."""
+    from dataclasses import replace
+
+    waiting = stage.disclosures.create(stage.caller("requester"), draft(token), is_draft=False)
+    assert refusal(lambda: stage.token(waiting.id), Conflict).code == "disclosure_not_active"
+    grant = stage.granted(draft(token))
+    changed = rebuilt(stage.granting, policy=replace(stage.services.policy, version="f" * 64))
+    error = refusal(lambda: changed.issue(stage.caller("requester"), grant.id), Conflict)
+    assert error.code == "policy_changed"
+    stage.sql("UPDATE disclosures SET expires_at = now() WHERE id = %s", [grant.id])
+    assert refusal(lambda: stage.token(grant.id), Conflict).code == "disclosure_expired"
+
+
+def test_a_ground_that_the_policy_lost_gives_no_token(stage: Stage, token: str) -> None:
+    """Also when the version still fits."""
+    from dataclasses import replace
+
+    grant = stage.granted(draft(token))
+    changed = rebuilt(stage.granting, policy=replace(stage.services.policy, grounds={}))
+    error = refusal(lambda: changed.issue(stage.caller("requester"), grant.id), Conflict)
+    assert error.code == "policy_changed"
+
+
+def test_a_grant_without_an_end_gives_no_token(stage: Stage, token: str) -> None:
+    """The tables do not allow one; whoever lifts the rule gains nothing."""
+    grant = stage.granted(draft(token))
+    with stage.owned(
+        "ALTER TABLE disclosures DROP CONSTRAINT ck_disclosures_active_ends",
+        "ALTER TABLE disclosures ADD CONSTRAINT ck_disclosures_active_ends"
+        " CHECK (state <> 'active' OR expires_at IS NOT NULL)",
+    ):
+        stage.sql("UPDATE disclosures SET expires_at = NULL WHERE id = %s", [grant.id])
+        error = refusal(lambda: stage.token(grant.id), Conflict)
+        stage.sql("DELETE FROM disclosure_decisions WHERE disclosure = %s", [grant.id])
+        stage.sql("DELETE FROM disclosures WHERE id = %s", [grant.id])
+    assert error.code == "disclosure_not_active"
+
+
+def test_a_token_whose_row_is_not_committed_reveals_nothing(stage: Stage, token: str) -> None:
+    """A signed token that was lost on the way is worth nothing."""
+    grant = stage.granted(draft(token))
+    before = stage.sql("SELECT count(*) FROM disclosure_tokens")
+    broken = rebuilt(stage.granting, uow=FaultyUnitOfWork(stage.granting._uow, at="instead"))
+    refusal(lambda: broken.issue(stage.caller("requester"), grant.id), Unavailable)
+    assert stage.sql("SELECT count(*) FROM disclosure_tokens") == before
