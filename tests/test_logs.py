@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -169,7 +168,7 @@ def test_a_broken_log_fails_nobody() -> None:
         "s.abcdefghijklmnopqrstuvwx",
         "vault:v3:8SDd3WHDOjf7mq69CyCqYjBXAiQQAVZRkFM13ok481zoCmHnSeDX9vyf7w==",
         "eyJhbGciOiJFZDI1NTE5In0.eyJpc3MiOiJ4In0.c2lnbmF0dXJl",
-        secrets.token_bytes(32).hex(),
+        "8f14e45fceea167a5a36dedd4bea2543c81e728d9d4c2f636f067f89cc14862c",
         "7Lh3kq9ZpX0aB+cD/eF1gH2iJ3kL4mN5oP6qR7sT8u0=",
     ],
 )
