@@ -119,7 +119,7 @@ class Settings:
         default_factory=_cores
     )
     threads: Annotated[Positive, Wants("a number of threads per process, 1 or more")] = 16
-    backlog: Annotated[int, Meta(ge=128), Wants("a number of connections, 128 or more")] = 1024
+    backlog: Annotated[int, Meta(ge=128), Wants("connections per process, 128 or more")] = 1024
     stop_seconds: Annotated[Positive, Wants("whole seconds that a stop waits for requests")] = 15
     trusted_proxies: Annotated[
         int, Meta(ge=0, le=8), Wants("how many proxies of yours stand in front, 0 to 8")

@@ -45,16 +45,27 @@ def lines() -> Iterator[io.StringIO]:
     root.handlers[:], root.level, sys.excepthook, threading.excepthook = before
 
 
-@pytest.fixture
-def recording() -> Recording:
-    """What the use cases were asked."""
-    return Recording()
+@pytest.fixture(scope="module")
+def served_once() -> tuple[Recording, Flask]:
+    """One application for a module: making it renders the documents."""
+    recording = Recording()
+    return recording, create_app(served(recording), make_settings())
 
 
 @pytest.fixture
-def app(recording: Recording) -> Flask:
+def recording(served_once: tuple[Recording, Flask]) -> Recording:
+    """What the use cases were asked in this test."""
+    recording, _ = served_once
+    recording.asked.clear()
+    recording.answers.clear()
+    return recording
+
+
+@pytest.fixture
+def app(served_once: tuple[Recording, Flask], recording: Recording) -> Flask:
     """The whole application."""
-    return create_app(served(recording), make_settings())
+    assert recording is served_once[0]
+    return served_once[1]
 
 
 @pytest.fixture

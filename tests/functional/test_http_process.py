@@ -240,6 +240,23 @@ def test_length_and_chunks_together_are_refused(service: Running) -> None:
         assert b'"alive"' not in rest
 
 
+def test_idle_connections_shut_nobody_out(service: Running) -> None:
+    """Many callers may keep their connections open without another one having to wait."""
+    links = [connect(service) for _ in range(200)]
+    try:
+        for link in links:
+            link.sendall(b"GET /healthz HTTP/1.1\r\nHost: vault\r\n\r\n")
+        assert {answer(link)[0] for link in links} == {200}
+        began = time.monotonic()
+        with connect(service) as late:
+            late.sendall(b"GET /healthz HTTP/1.1\r\nHost: vault\r\nConnection: close\r\n\r\n")
+            assert answer(late)[0] == 200
+        assert time.monotonic() - began < 1
+    finally:
+        for link in links:
+            link.close()
+
+
 def test_a_disconnected_caller_harms_nobody(service: Running) -> None:
     """A caller that goes away in the middle of a body is forgotten."""
     for _ in range(20):
