@@ -9,13 +9,20 @@ from typing import Any, Final
 import click
 
 from keys.errors import KeysError, VaultUnavailable
-from vault_service.client import ApiError, ClientError, FieldProblem, Unreachable
+from vault_service.client import (
+    ApiError,
+    ClientError,
+    FieldProblem,
+    InsecureAddress,
+    Unreachable,
+)
 from vault_service.errors import (
     Conflict,
     Forbidden,
     NotAuthenticated,
     NotFound,
     ServiceError,
+    SettingsError,
     Unavailable,
 )
 
@@ -62,6 +69,8 @@ _BY_CLASS: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
     (Unavailable, ExitCode.UNAVAILABLE),
     (VaultUnavailable, ExitCode.UNAVAILABLE),
     (Unreachable, ExitCode.UNAVAILABLE),
+    (InsecureAddress, ExitCode.USAGE),
+    (SettingsError, ExitCode.USAGE),
     (click.UsageError, ExitCode.USAGE),
 )
 # What people usually need next, where the service itself has no hint.

@@ -86,8 +86,8 @@ class Journal:
 
     def __init__(self, files: Files, *, source: str, options: str, resume: bool) -> None:
         self._files = files
-        self._lock = _locked(files.state)
-        try:
+        with contextlib.ExitStack() as opened:
+            opened.callback(os.close, _locked(files.state))
             found = _read(files.state) if resume else None
             if found is not None:
                 _check_same(found, source=source, options=options)
@@ -95,11 +95,11 @@ class Journal:
             self.state = found or State(
                 import_id=secrets.token_hex(16), source=source, options=options
             )
-            self._output = _open(files.output, keep=self.state.output_bytes)
-            self._rejects = _open(files.rejects, keep=self.state.rejects_bytes)
-        except BaseException:
-            os.close(self._lock)
-            raise
+            self._output = opened.enter_context(_open(files.output, keep=self.state.output_bytes))
+            self._rejects = opened.enter_context(
+                _open(files.rejects, keep=self.state.rejects_bytes)
+            )
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -110,9 +110,7 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._output.close()
-        self._rejects.close()
-        os.close(self._lock)
+        self._opened.close()
 
     def begin(self, *, head: str, offset: int, line: int) -> None:
         """Write the heads of both files and note where the records begin."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -49,7 +50,7 @@ def show(file: Path | None) -> None:
                     ground.name,
                     ground.clause,
                     f"{ground.approvals}{' after determination' if ground.determination else ''}",
-                    f"{ground.longest}{', stands' if ground.stands else ''}",
+                    f"{_span(ground.longest)}{', stands' if ground.stands else ''}",
                     ground.recipients,
                     [each.name + ("" if each.required else "?") for each in ground.evidence],
                 )
@@ -70,6 +71,10 @@ def check(file: Path | None) -> None:
         screen.write_json({"file": str(path), "ok": True, "version": policy.version})
     else:
         screen.write_line(f"{path}: ok, {len(policy.grounds)} grounds, version {policy.version}")
+
+
+def _span(time: timedelta) -> str:
+    return f"{time.days} d" if time.days > 1 else f"{time.total_seconds() / 3600:g} h"
 
 
 def _configured() -> Path:

@@ -41,6 +41,7 @@ def load_sample(state: Path, credentials: Mapping[str, Any], *, tell: Callable[[
     keys = [each["key"] for each in credentials["principals"] if each["name"] == "billing"]
     if mark.exists() or not keys:
         return 0
+    tell("Loading the sample, once: a thousand made-up customers.")
     loaded = refused = 0
     with (
         Client(credentials["base_url"], key=keys[0], pool_size=_CALLERS) as client,
@@ -64,7 +65,7 @@ def load_sample(state: Path, credentials: Mapping[str, Any], *, tell: Callable[[
             refused += sum(result.token is None for result in results)
     write_private(mark, "")
     words = f", {refused} were refused" if refused else ""
-    tell(f"Loaded the sample: {loaded} values of made-up customers{words}.")
+    tell(f"Loaded {loaded} values{words}.")
     return loaded
 
 

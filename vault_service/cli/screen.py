@@ -5,6 +5,7 @@ Results go to standard output, everything else to standard error, so that output
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -75,7 +76,7 @@ def write_table(
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     if table.row_count:
-        console().print(table, soft_wrap=False, crop=False)
+        _print(table)
     else:
         note(empty)
 
@@ -88,7 +89,17 @@ def write_facts(facts: Mapping[str, object]) -> None:
     for name, value in facts.items():
         if value is not None:
             table.add_row(Text(name), _cell(value))
-    console().print(table, soft_wrap=False, crop=False)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(table, soft_wrap=False, crop=False)
+    text = captured.get()
+    # Cells are filled up with spaces, which only a terminal's colours have a use for.
+    sys.stdout.write(text if screen.is_terminal else re.sub(r" +$", "", text, flags=re.MULTILINE))
+    sys.stdout.flush()
 
 
 def _cell(value: object) -> Text:

@@ -22,6 +22,8 @@ from keys.secret import Secret
 TOKEN_PERIOD: Final = timedelta(hours=1)
 _RENEW_SECONDS: Final = 600.0
 _LOOK_SECONDS: Final = 1.0
+# Short, because a stop waits for the call under way, and the next look is a second later.
+_BUDGET_SECONDS: Final = 2.0
 
 
 class SpoolKeeper:
@@ -48,7 +50,9 @@ class SpoolKeeper:
         count: int,
         trouble: Callable[[str], None],
     ) -> None:
-        self._issuer = AdminTransit(address=address, token=token, approle_prefix=prefix)
+        self._issuer = AdminTransit(
+            address=address, token=token, approle_prefix=prefix, budget=_BUDGET_SECONDS
+        )
         self._folder = folder
         self._roles = roles
         self._count = count

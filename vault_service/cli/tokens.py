@@ -21,6 +21,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 CLASSES: Final = [name.value for name, each in RULES.items() if each.tokenizable]
 _COLUMNS: Final = ("token", "class", "mask", "customer", "reference", "created", "expires")
+_SEARCH_AT_ONCE: Final = 100  # as many as the interface takes
 _value_file = click.option(
     "--value-file",
     metavar="FILE",
@@ -130,7 +131,11 @@ def search(data_class: str, value_file: str | None) -> None:
     """Find tokens by exact value; several values on a line each."""
     values = read_search(data_class, value_file)
     with session().client() as client:
-        results = client.tokens.search(data_class, values)
+        results = [
+            result
+            for begin in range(0, len(values), _SEARCH_AT_ONCE)
+            for result in client.tokens.search(data_class, values[begin : begin + _SEARCH_AT_ONCE])
+        ]
     if session().as_json:
         screen.write_json({"results": results})
     else:
@@ -226,18 +231,19 @@ def _show_all(tokens: list[models.Token]) -> None:
     if session().as_json:
         screen.write_json({"items": tokens})
         return
+    several = len({each.customer for each in tokens}) > 1
     screen.write_table(
-        _COLUMNS,
+        [name for name in _COLUMNS if name != "customer" or several],
         (
-            (
+            [
                 each.id,
                 each.data_class,
                 each.mask,
-                each.customer,
+                *([each.customer] if several else []),
                 each.reference,
                 each.created_at,
                 each.expires_at,
-            )
+            ]
             for each in tokens
         ),
         empty="no tokens",

@@ -9,6 +9,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+_TABLE_WIDTH: Final = 112
 _CARD: Final = (
     '{"class":"payment_card","customer":"\'$C\'","value":'
     '{"number":"4242 4242 4242 4242","exp_month":12,"exp_year":2035}}'
@@ -43,8 +44,14 @@ def _keys(console: Console, credentials: Mapping[str, Any], file: Path) -> None:
         table.add_column(column, no_wrap=True)
     for each in credentials["principals"]:
         table.add_row(each["name"], ", ".join(each["roles"]), each["key"])
-    # As wide as the keys are: one that is cut short is of no use.
-    console.print(table, soft_wrap=True, crop=False, width=max(console.width, 120))
+    # As wide as the keys are, whatever the terminal: one that is cut short is of no use.
+    wide = Console(
+        file=console.file,
+        width=max(console.width, _TABLE_WIDTH),
+        force_terminal=console.is_terminal,
+        soft_wrap=True,
+    )
+    wide.print(table, crop=False)
 
 
 def _calls(console: Console, base_url: str, key: str) -> None:
