@@ -57,7 +57,13 @@ def test_values_come_in_order_with_a_receipt(stage: Stage, customer: str) -> Non
         card(),
     ]
     receipt = answer.receipt
-    issued, allowed = entries
+    issued, allowed, spent = entries
+    assert (spent.event, spent.grant, dict(spent.details)) == (
+        Event.DISCLOSURE_SPENT,
+        grant.id,
+        {"uses": 1},
+    )
+    assert allowed.details["uses_left"] == 0
     assert issued.event is Event.DISCLOSURE_TOKEN_ISSUED
     assert (allowed.event, allowed.id) == (Event.REVEAL_ALLOWED, receipt.entry)
     assert (set(allowed.tokens), allowed.count) == ({token, name.id}, 2)

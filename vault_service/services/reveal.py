@@ -77,9 +77,9 @@ class _Asked:
     fields: tuple[str, ...] | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Work:
-    """A call under way. `refusal` ends it; otherwise `granted` becomes true with the commit."""
+    """A call under way. `refusal` ends it; `granted` is the grant as the use left it."""
 
     asked: _Asked
     entry: str
@@ -87,7 +87,7 @@ class _Work:
     grant: DisclosureRow | None = None
     records: dict[str, SealedRecord] = field(default_factory=dict, repr=False)
     keys: dict[str, Secret] = field(default_factory=dict, repr=False)
-    granted: bool = False
+    granted: DisclosureRow | None = None
     refusal: ServiceError | None = None
 
 
@@ -230,8 +230,8 @@ class Reveal:
                 turn = {work.grant.id: work for work in reversed(waiting) if work.grant}
                 used = tx.disclosures.use([_use(work) for work in turn.values()])
                 for work in turn.values():
-                    work.granted = work.claims is not None and work.claims.jti in used
-                    if not work.granted:
+                    work.granted = used.get(work.claims.jti) if work.claims else None
+                    if work.granted is None:
                         work.refusal = DisclosureRefused(
                             "this disclosure token or its grant has been used up or ended",
                             code="disclosure_spent",
@@ -242,7 +242,7 @@ class Reveal:
 
     def _entries(self, work: _Work, now: datetime) -> list[OutboxEntry]:
         jti = {"jti": work.claims.jti} if work.claims else {}
-        if work.refusal is not None or work.grant is None:
+        if work.refusal is not None or work.granted is None:
             return self._audit.entries(
                 Event.REVEAL_REFUSED,
                 work.asked.caller,
@@ -253,28 +253,40 @@ class Reveal:
                 reason=work.refusal.code if work.refusal else None,
                 details=jti,
             )
+        grant = work.granted
         customers = {record.customer for record in work.records.values()}
-        return self._audit.entries(
+        entries = self._audit.entries(
             Event.REVEAL_ALLOWED,
             work.asked.caller,
             at=now,
             entry_id=work.entry,
-            grant=work.grant,
+            grant=grant,
             tokens=list(work.records),
             count=len(work.records),
             customer=customers.pop() if len(customers) == 1 else None,
             details={
                 **jti,
-                "category": work.grant.category,
-                "recipient": work.grant.recipient_kind,
+                "category": grant.category,
+                "recipient": grant.recipient_kind,
+                "uses_left": grant.uses_left,
             },
         )
+        if grant.state == State.SPENT:
+            entries += self._audit.entries(
+                Event.DISCLOSURE_SPENT,
+                work.asked.caller,
+                at=now,
+                grant=grant,
+                customer=grant.customer,
+                details={"uses": grant.uses},
+            )
+        return entries
 
     # ------------------------------------------------------------ step 5
 
     def _open(self, work: _Work, now: datetime) -> RevealAnswer | Exception:
         grant = work.grant
-        if grant is None or not work.granted:  # nothing is opened without a committed use
+        if grant is None or work.granted is None:  # nothing is opened without a committed use
             return Unavailable("the use was not committed", code="internal_error")
         results = [self._value(work, grant, token) for token in work.asked.tokens]
         return RevealAnswer(
