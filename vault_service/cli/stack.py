@@ -86,9 +86,15 @@ class Stack:
             keys.result()
             database.result()
 
+    @property
+    def used(self) -> bool:
+        """Whether an earlier run got as far as `first_run_done`."""
+        return (self._state.path / _FIRST_RUN_DONE).exists()
+
     def first_run_done(self) -> None:
         """Note that the first principals' keys are in a file that people have."""
-        write_private(self._state.path / _FIRST_RUN_DONE, "")
+        if not self.used:
+            write_private(self._state.path / _FIRST_RUN_DONE, "")
 
     def write_settings(self, *, host: str, port: int) -> tuple[Path, frozenset[str]]:
         """Write the service's settings file; returns it and the names that it decides."""
@@ -120,7 +126,7 @@ class Stack:
 
     def _settle_database(self) -> None:
         self.postgres.settle()
-        if not (self._state.path / _FIRST_RUN_DONE).exists():
+        if not self.used:
             # A start that died before it was done may have made principals whose keys nobody has.
             # Nothing else can be in the database yet, so it is made again.
             self.postgres.reset()

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from keys.errors import KeysError
 from migrations.runner import MigrationError
-from vault_service import bootstrap, settings
+from vault_service import settings
 from vault_service.cli.first_run import ensure_principals
 from vault_service.cli.log_view import LogView
 from vault_service.cli.sample_load import load_sample
@@ -108,17 +108,14 @@ class _Run:
         self._require_free_port()
         self._stack.start()
         file, decided = self._stack.write_settings(host=HOST, port=self._port)
-        credentials = self._credentials(settings.for_children(file, decided=decided))
         environment = settings.for_children(file, decided=decided)
-        for name, arguments in _PROCESSES.items():
-            self._processes[name] = Supervised(
-                name,
-                arguments,
-                state=self._folder.path,
-                environment=environment,
-                tell=partial(self._tell, style="red"),
-            )
-            self._processes[name].launch()
+        # A used vault has its principals; the service starts while their file is looked after.
+        if self._stack.used:
+            self._launch(environment)
+            credentials = self._credentials(environment)
+        else:
+            credentials = self._credentials(environment)
+            self._launch(environment)
         self._wait_until_ready()
         if sample:
             self._load_sample(credentials)
@@ -179,8 +176,22 @@ class _Run:
                     hint="choose another with --port",
                 ) from error
 
+    def _launch(self, environment: dict[str, str]) -> None:
+        for name, arguments in _PROCESSES.items():
+            self._processes[name] = Supervised(
+                name,
+                arguments,
+                state=self._folder.path,
+                environment=environment,
+                tell=partial(self._tell, style="red"),
+            )
+            self._processes[name].launch()
+
     def _credentials(self, environment: dict[str, str]) -> dict[str, Any]:
-        services = bootstrap.build(settings.load(environment))
+        # Loaded here, because a second's work is better done while the service starts.
+        from vault_service import bootstrap  # noqa: PLC0415
+
+        services = bootstrap.build(settings.load(dict(environment)))
         try:
             if services.principals is None:
                 raise ServiceError("this process role has no principals")
