@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import click
 
 from vault_service import settings
@@ -12,6 +15,9 @@ from vault_service.cli.session import session
 from vault_service.errors import ServiceError, SettingsError
 from vault_service.policy import loader
 from vault_service.settings import ProcessRole, Settings
+
+# Problems are joined by semicolons, and so is a problem with its own advice.
+_AND: Final = re.compile(r"; (?!did you mean|keep one|make that)")
 
 
 @click.group("config")
@@ -34,7 +40,7 @@ def check(role: str | None) -> None:
         found = settings.load(overrides={"process_role": role})
         problems = _missing(found)
     except SettingsError as error:
-        found, problems = None, error.detail.split("; ")
+        found, problems = None, _AND.split(error.detail)
     if session().as_json:
         table = [] if found is None else found.describe()
         screen.write_json(

@@ -22,13 +22,13 @@ from keys.declared import Inventory, KeySpec
 from keys.errors import KeyNotReady
 from keys.operations import KeyInfo
 from keys.secret import Secret
-from vault_service import bootstrap, hardening, settings
+from vault_service import bootstrap, hardening, logs, settings
 from vault_service.cli import screen
 from vault_service.cli.commands import PREFIX, PlainCommand
 from vault_service.cli.exits import ExitCode, Failed
 from vault_service.cli.session import read_private, session
 from vault_service.errors import SettingsError
-from vault_service.settings import ProcessRole, Settings
+from vault_service.settings import LogFormat, LogLevel, ProcessRole, Settings
 
 # Who begins a rotation from the command line, in the ledger.
 _ACTOR: Final = "operator"
@@ -237,7 +237,9 @@ def rotate(key: str, *, yes: bool) -> None:
     if not yes:
         click.confirm(f"Rotate {key}?", abort=True, err=True)
     hardening.forbid_dumps()
-    services = bootstrap.build(settings.load(overrides={"process_role": ProcessRole.WORKER.value}))
+    found = settings.load(overrides={"process_role": ProcessRole.WORKER.value})
+    logs.configure(process="keys", level=LogLevel.WARNING, form=LogFormat.CONSOLE)
+    services = bootstrap.build(found)
     try:
         if services.key_rotation is None:
             raise SettingsError("this process role rotates no keys")
