@@ -223,15 +223,6 @@ def test_a_long_path_gets_a_short_socket(tmp_path: Path) -> None:
     shutil.rmtree(chosen)
 
 
-def test_a_reset_leaves_an_empty_database_of_the_owner(server: Postgres) -> None:
-    """Everything in it is gone, sessions included; the owner can begin again."""
-    with psycopg.connect(server.dsn(OWNER), autocommit=True) as link:
-        link.execute("CREATE TABLE old (n int)")
-        server.reset()
-    with psycopg.connect(server.dsn(OWNER)) as link:
-        assert link.execute("SELECT to_regclass('old')").fetchone() == (None,)
-
-
 def test_an_unknown_role_is_named(server: Postgres) -> None:
     """A login for a role that no migration made is a clear error."""
     with pytest.raises(EmbeddedError, match="no role vault_nobody"):

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from vault_service.errors import NotFound
 from vault_service.services.principals import Principals
 from vault_service.services.views import IssuedKey
 
@@ -35,6 +36,9 @@ def ensure_principals(principals: Principals, file: Path, base_url: str) -> Mapp
 
     Returns:
         What the file holds: `{"base_url", "principals": [{"name", "roles", "key"}]}`.
+
+    Raises:
+        NotFound: there are principals, and the file with their keys is gone.
     """
 
     def keep(issued: Sequence[IssuedKey]) -> None:
@@ -47,10 +51,17 @@ def ensure_principals(principals: Principals, file: Path, base_url: str) -> Mapp
             ],
         )
 
+    # An interrupted first start leaves either no principals, or principals whose keys are kept.
     if not principals.bootstrap(PEOPLE, keep):
         known = _read(file)
+        if not known.get("principals"):
+            raise NotFound(
+                "the vault has principals, and the file with their keys is gone",
+                code="credentials_missing",
+                hint=f"restore {file.name} in the state folder, or start over with --fresh",
+            )
         if known.get("base_url") != base_url:
-            _write(file, base_url, known.get("principals", []))
+            _write(file, base_url, known["principals"])
     return _read(file)
 
 

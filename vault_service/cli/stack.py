@@ -126,10 +126,6 @@ class Stack:
 
     def _settle_database(self) -> None:
         self.postgres.settle()
-        if not self.used:
-            # A start that died before it was done may have made principals whose keys nobody has.
-            # Nothing else can be in the database yet, so it is made again.
-            self.postgres.reset()
         upgrade(self.postgres.dsn(OWNER))
         for role in SERVICE_ROLES:
             self.postgres.let_in(f"vault_{role}")

@@ -179,14 +179,6 @@ class Postgres:
         with self._admin() as connection:
             self._make_owner(connection)
 
-    def reset(self) -> None:
-        """Throw the service's database away and make an empty one."""
-        with self._admin() as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(DATABASE))
-            )
-            self._make_owner(connection)
-
     def stop(self) -> None:
         """Stop the server; harmless when it does not run."""
         self._child.stop()
