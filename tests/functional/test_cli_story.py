@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,13 +20,15 @@ NUMBER = "5555555555554444"
 
 
 @pytest.fixture(scope="module")
-def cli(service: Running, tmp_path_factory: pytest.TempPathFactory) -> Cli:
+def cli(service: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     """The command line with everybody's keys."""
     folder = tmp_path_factory.mktemp("cli")
     people = {
         who: key for who, key in service.keys.items() if who not in {"requester-2", "officer-3"}
     }
-    return Cli(credentials_file(folder, service.base_url, people))
+    made = Cli(credentials_file(folder, service.base_url, people))
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ class Cli:
     """Runs `vault-service` with a credentials file."""
 
     credentials: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __call__(self, *arguments: str, typed: str = "") -> Ended:
         """Run it here with `--json`; `typed` is its standard input."""
@@ -70,7 +71,7 @@ class Cli:
         self, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
         """Start it in a process of its own."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [
                 sys.executable, "-m", "vault_service", "--credentials", str(self.credentials),
                 *arguments,
@@ -82,8 +83,17 @@ class Cli:
             text=True,
             start_new_session=True,
         )  # fmt: skip
+        self.started.append(process)
+        return process
 
     def ended(self, process: subprocess.Popen[str]) -> Ended:
         """Wait for a process and say how it ended."""
         out, err = process.communicate(timeout=120)
+        self.started.remove(process)
         return Ended(process.returncode, out, err)
+
+    def close(self) -> None:
+        """Kill what a failed test left."""
+        for process in list(self.started):
+            process.kill()
+            self.ended(process)
