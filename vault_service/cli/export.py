@@ -72,7 +72,7 @@ def export(
                 if error.status != _NOT_FOUND:
                     raise
                 missing += 1
-                screen.note(f"not found: {customer}")
+                screen.warn(f"there is no customer {customer}", code="customer_not_found")
             else:
                 found += 1
     if output is not None and session().as_json:

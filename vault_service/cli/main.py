@@ -95,5 +95,5 @@ def _fail(told: Told, *, as_json: bool) -> int:
     if as_json:
         sys.stderr.write(screen.encoded(told.as_json()))
     else:
-        screen.note(told.as_text())
+        screen.say(told.as_text())
     return int(told.exit_code)

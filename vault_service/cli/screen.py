@@ -11,10 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from vault_service.cli.session import Session
 
 # Where output is not a terminal, nothing is cut to its width.
 _WIDE: Final = 10_000
@@ -46,8 +49,28 @@ def write_line(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Say something beside the result."""
+    """Say something beside the result, to people."""
+    if not _speaks_json():
+        say(text)
+
+
+def say(text: str) -> None:
+    """Say something on standard error."""
     console(error=True).print(Text(shown(text)))
+
+
+def warn(detail: str, *, code: str) -> None:
+    """Say on standard error what is missing from the result."""
+    if _speaks_json():
+        sys.stderr.write(encoded({"warning": {"code": code, "detail": detail}}))
+    else:
+        say(detail)
+
+
+def _speaks_json() -> bool:
+    context = click.get_current_context(silent=True)
+    session = None if context is None else context.find_object(Session)
+    return session is not None and session.as_json
 
 
 def shown(value: object) -> str:
