@@ -150,6 +150,17 @@ def test_resume_goes_on_after_the_last_whole_batch(
     assert small.seen == []
 
 
+def test_an_interrupted_import_says_how_to_go_on(
+    start: Run, small: SmallService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where it stopped, and that --resume goes on."""
+    small.always = lambda seen: problem(403, "forbidden") if "batch" in seen.path else None
+    assert start(export(tmp_path, shops(3))) == ExitCode.REFUSED
+    told = capsys.readouterr().err
+    assert "before line 2; --resume" in told
+    assert "--as NAME" in told
+
+
 def test_a_batch_whose_answer_was_lost_is_answered_again(
     start: Run, small: SmallService, tmp_path: Path
 ) -> None:

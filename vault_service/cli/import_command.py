@@ -39,7 +39,7 @@ from vault_service.cli.import_mapping import ColumnMapping
 from vault_service.cli.import_rows import CsvForm, Form, JsonForm
 from vault_service.cli.import_run import CALLERS, Import
 from vault_service.cli.session import session
-from vault_service.client import Client
+from vault_service.client import Client, ClientError
 
 _DELIMITERS: Final = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 _FORMATS: Final = {
@@ -147,15 +147,19 @@ def _run(source: _Source, client: Client, journal: Journal, *, batch: int, patie
         journal.begin(head=source.form.head(), offset=source.begin, line=source.first_line)
     if journal.state.done:
         return
-    with _progress(source.size, journal.state.offset) as advance:
-        Import(
-            client=client,
-            form=source.form,
-            journal=journal,
-            batch=batch,
-            patience=patience,
-            progress=advance,
-        ).run(source.records(offset=journal.state.offset, line=journal.state.line))
+    try:
+        with _progress(source.size, journal.state.offset) as advance:
+            Import(
+                client=client,
+                form=source.form,
+                journal=journal,
+                batch=batch,
+                patience=patience,
+                progress=advance,
+            ).run(source.records(offset=journal.state.offset, line=journal.state.line))
+    except (ClientError, OSError, KeyboardInterrupt):
+        screen.note(f"stopped before line {journal.state.line}; --resume goes on from there")
+        raise
 
 
 def _report(journal: Journal, files: Files) -> None:
