@@ -2,12 +2,16 @@
 
 Whoever finds nobody at work leads: it runs what has queued, hands out the results, and when its
 own items are done passes the lead to the next caller in the queue. What arrives while a request
-is under way waits and goes together in the next one. A lone caller pays nothing.
+is under way waits and goes together in the next one. A lone caller pays nothing. A caller who has
+waited so long that another request like the last one would end after its time is turned away
+instead: else a dependency that answers nobody would cost each of those who wait a time-out of
+their own on top of the one that they have sat through.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -21,14 +25,16 @@ R = TypeVar("R")
 class _Group(Generic[T, R]):
     """One caller's items, their results as they come, and the caller's bell."""
 
-    __slots__ = ("bell", "items", "left", "next", "results")
+    __slots__ = ("bell", "items", "late", "left", "next", "results", "until")
 
-    def __init__(self, items: Sequence[T]) -> None:
+    def __init__(self, items: Sequence[T], until: float) -> None:
         self.items = items
+        self.until = until
         self.results: list[R | Exception | None] = [None] * len(items)
         self.next = 0  # the first item that no request has taken yet
         self.left = len(items)  # how many results are still to come
-        self.bell = threading.Event()  # rung when done, and when asked to lead
+        self.late = False  # whether it was turned away
+        self.bell = threading.Event()  # rung when done, turned away, and when asked to lead
 
 
 class Coalescer(Generic[T, R]):
@@ -44,8 +50,10 @@ class Coalescer(Generic[T, R]):
         *,
         max_batch: int,
         max_queue: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run = run
+        self._clock = clock
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._lock = threading.Lock()
@@ -64,7 +72,7 @@ class Coalescer(Generic[T, R]):
         Raises:
             VaultUnavailable: more than `max_queue` items wait already, or the time is over.
         """
-        group: _Group[T, R] = _Group(items)
+        group: _Group[T, R] = _Group(items, self._clock() + timeout)
         if not items:
             return []
         with self._lock:
@@ -87,7 +95,7 @@ class Coalescer(Generic[T, R]):
         with self._lock:
             if group.left == 0:
                 return False
-            if rung or group.bell.is_set():
+            if not group.late and (rung or group.bell.is_set()):
                 return True
             # Withdraw what no request has taken; what is under way is left to finish unread.
             if group in self._queue:
@@ -96,16 +104,32 @@ class Coalescer(Generic[T, R]):
         raise VaultUnavailable("waited too long for a shared request", reason=Outage.SLOW)
 
     def _lead(self, group: _Group[T, R]) -> None:
+        took = 0.0
         try:
             while group.left:
+                began = self._clock()
                 self._run_one_batch()
+                took = self._clock() - began
         finally:
             # Passed on whatever happens, or everyone who waits would wait for nobody.
             with self._lock:
+                self._turn_away(took)
                 if self._queue:
                     self._queue[0].bell.set()
                 else:
                     self._leading = False
+
+    def _turn_away(self, took: float) -> None:
+        """Withdraw those next in the queue for whom a request that takes so long comes too late."""
+        now = self._clock()
+        while self._queue:
+            group = self._queue[0]
+            if group.next > 0 or group.until - now >= took:
+                return
+            self._queue.popleft()
+            self._waiting -= len(group.items)
+            group.late = True
+            group.bell.set()
 
     def _run_one_batch(self) -> None:
         parts = self._take_batch()

@@ -212,3 +212,51 @@ def test_a_follower_whose_items_are_under_way_leaves_them() -> None:
         second.set()
         assert leader.result(10) == [70, 80, 90]
     assert line.submit_many([2], 1) == [20]
+
+
+def test_a_caller_for_whom_another_request_would_come_too_late_is_turned_away() -> None:
+    """After a long request a follower with little time left hears so; a patient one is served."""
+    hands = [0.0]
+
+    def slow(items: list[int]) -> list[int | Exception]:
+        hands[0] += 2.8
+        return tenfold(items)
+
+    gate = Gate(slow)
+    line = Coalescer(gate, max_batch=1, max_queue=9, clock=lambda: hands[0])
+    with ThreadPoolExecutor(3) as pool:
+        leader = pool.submit(line.submit_many, [0], 10)
+        assert gate.inside.wait(10)
+        hasty = pool.submit(line.submit_many, [1], 3.0)
+        waiting(line, 1)
+        patient = pool.submit(line.submit_many, [2], 9.0)
+        waiting(line, 2)
+        gate.go.set()
+        assert leader.result(10) == [0]
+        late = hasty.exception(10)
+        assert isinstance(late, VaultUnavailable)
+        assert late.reason is Outage.SLOW
+        assert patient.result(10) == [20]
+    assert gate.batches == [[0], [2]]
+    assert line.submit_many([5], 9) == [50]
+
+
+def test_a_caller_whose_first_items_are_done_is_not_turned_away() -> None:
+    """What has begun is finished, however long it takes."""
+    hands = [0.0]
+
+    def slow(items: list[int]) -> list[int | Exception]:
+        hands[0] += 2.8
+        return tenfold(items)
+
+    gate = Gate(slow)
+    line = Coalescer(gate, max_batch=2, max_queue=9, clock=lambda: hands[0])
+    with ThreadPoolExecutor(2) as pool:
+        leader = pool.submit(line.submit_many, [1, 2, 3], 10)
+        assert gate.inside.wait(10)
+        follower = pool.submit(line.submit_many, [4, 5], 3.0)
+        waiting(line, 3)
+        gate.go.set()
+        assert leader.result(10) == [10, 20, 30]
+        assert follower.result(10) == [40, 50]
+    assert gate.batches == [[1, 2], [3, 4], [5]]
