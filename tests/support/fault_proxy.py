@@ -31,10 +31,14 @@ class FaultProxy:
     Args:
         target: the real server's address.
         elsewhere: where a redirect points to.
+
+    Attributes:
+        slow_seconds: how long a slow answer takes.
     """
 
     def __init__(self, target: str, elsewhere: str) -> None:
         self.fault = Fault.NONE
+        self.slow_seconds = SLOW_SECONDS
         self.elsewhere = elsewhere
         self.target = target
         proxy = self
@@ -68,7 +72,7 @@ class FaultProxy:
             handler.close_connection = True
             return
         if fault is Fault.SLOW:
-            time.sleep(SLOW_SECONDS)
+            time.sleep(self.slow_seconds)
         try:
             if fault is Fault.REDIRECT:
                 _send(handler, 307, b"", Location=self.elsewhere + handler.path)

@@ -49,7 +49,12 @@ class Answer:
 
 @dataclass(slots=True, kw_only=True)
 class Running:
-    """One `serve` with its workers."""
+    """One `serve` with its workers.
+
+    Attributes:
+        prefix: what stands before its command, for a process of another user.
+        heard: takes every answer, head and body, while it is a list.
+    """
 
     base_url: str
     keys: Mapping[str, str]
@@ -57,6 +62,8 @@ class Running:
     log: Path
     database: Database
     process: subprocess.Popen[bytes] | None = None
+    prefix: Sequence[str] = ()
+    heard: list[bytes] | None = None
     pool: urllib3.PoolManager = field(
         default_factory=lambda: urllib3.PoolManager(maxsize=64, retries=False)
     )
@@ -65,7 +72,7 @@ class Running:
         """Start it and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _SERVE],
+                [*self.prefix, sys.executable, "-c", _SERVE],
                 env={**self.environment},
                 stdout=log,
                 stderr=log,
@@ -115,6 +122,8 @@ class Running:
         answer = self.pool.request(
             method, self.base_url + path, body=raw, headers=sent, timeout=timeout
         )
+        if self.heard is not None:
+            self.heard.append(f"{answer.status} {dict(answer.headers)}\n".encode() + answer.data)
         return Answer(status=answer.status, headers=answer.headers, raw=answer.data)
 
     # ------------------------------------------------------------ sentences
@@ -218,22 +227,34 @@ def start_service(
     """Starts services of any process role on the module's servers; stops what still runs."""
     started: list[Running] = []
 
-    def start(role: ProcessRole = ProcessRole.ALL, *, workers: int = 2, **extra: str) -> Running:
+    def start(
+        role: ProcessRole = ProcessRole.ALL,
+        *,
+        workers: int = 2,
+        without: Sequence[str] = (),
+        prefix: Sequence[str] = (),
+        **extra: str,
+    ) -> Running:
         settings = stage.settings_for(role)
+        assert settings.vault_spool is not None
         admin = admin_of(stage.mount)
         for vault_role in ROLES:
             spool.issue(admin, vault_role, settings.vault_spool, 4 * workers)
         admin.close()
         port = free_port()
+        environment = {**environment_of(settings, port=port, workers=workers), **extra}
+        for left_out in without:
+            del environment[left_out]
         running = Running(
             base_url=f"http://127.0.0.1:{port}",
             keys=stage.cast.keys,
-            environment={**environment_of(settings, port=port, workers=workers), **extra},
+            environment=environment,
+            prefix=prefix,
             log=tmp_path_factory.mktemp("service") / "serve.log",
             database=stage.database,
         )
-        running.start()
         started.append(running)
+        running.start()
         return running
 
     yield start
