@@ -1,7 +1,7 @@
-"""Two processes with services of their own, racing for the same disclosure tokens.
+"""Processes and threads with services of their own, racing for the same rows.
 
-`race` runs in a process of its own; it must be importable there, and what it is given and gives
-back is plain data.
+`race` and `write` run in a process of their own; they must be importable there, and what they are
+given and give back is plain data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from vault_service.bootstrap import build
 from vault_service.domain.actors import Principal
 from vault_service.errors import ServiceError
 from vault_service.services.context import Caller
-from vault_service.services.views import Revealed
+from vault_service.services.tokenization import TokenizeItem, TokenizeRequest
+from vault_service.services.views import Revealed, TokenView
 from vault_service.settings import Settings
 
 
@@ -115,3 +116,62 @@ def threads(calls: Sequence[Callable[[], object]]) -> list[object]:
     for thread in running:
         thread.join()
     return outcomes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteJob:
+    """What a writing process does: the same requests, each under its Idempotency-Key."""
+
+    settings: Settings
+    principal: Principal
+    key_id: str
+    customer: str
+    # (Idempotency-Key, telephones of the batch)
+    requests: tuple[tuple[str, tuple[str, ...]], ...]
+    threads: int
+
+
+def write(job: WriteJob, barrier: Barrier, results: Any) -> None:
+    """Send each request from several threads; sends (key, tokens or error code) of each answer."""
+    services = build(job.settings)
+    assert services.tokenization is not None
+    tokenization = services.tokenization
+    told: list[tuple[str, tuple[str, ...] | str]] = []
+
+    def run() -> None:
+        for key, numbers in job.requests:
+            caller = Caller(
+                principal=job.principal,
+                key_id=job.key_id,
+                request_id="req_" + "0" * 26,
+                address="127.0.0.1",
+                deadline=time.monotonic() + 60,
+            )
+            items = tuple(
+                TokenizeItem(data_class="telephone", customer=job.customer, value=number)
+                for number in numbers
+            )
+            try:
+                answer = tokenization.submit(
+                    TokenizeRequest(
+                        caller=caller,
+                        items=items,
+                        batch=True,
+                        idempotency_key=key,
+                        body=repr(numbers).encode(),
+                    )
+                )
+            except ServiceError as refusal:
+                told.append((key, refusal.code))
+            else:
+                names = tuple(each.id for each in answer.results if isinstance(each, TokenView))
+                told.append((key, names))
+
+    running = [threading.Thread(target=run) for _ in range(job.threads)]
+    barrier.wait(60)
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    services.close()
+    results.put(told)

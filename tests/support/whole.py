@@ -408,14 +408,12 @@ def stage_mount(vault_server: VaultServer) -> Iterator[VaultMount]:
 def prepared_vault(
     stage_mount: VaultMount, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[VaultMount, Path]:
-    """The declared keys and roles applied, and a spool with plenty of secret-ids."""
+    """The declared keys and roles applied, and a folder for secret-ids."""
     folder = tmp_path_factory.mktemp("spool")
     folder.chmod(0o700)
     admin = admin_of(stage_mount)
     inventory = declared.load(mount=stage_mount.mount, prefix=stage_mount.prefix)
     key_inventory.apply(inventory, admin)
-    for role in ROLES:
-        spool.issue(admin, role, folder, 16)
     admin.close()
     return stage_mount, folder
 
@@ -424,10 +422,14 @@ def prepared_vault(
 def settings_for(
     stage_database: Database, prepared_vault: tuple[VaultMount, Path]
 ) -> Callable[[ProcessRole], Settings]:
-    """Settings of a process role against the module's servers."""
+    """Makes settings of a process role, and fresh secret-ids for two such processes."""
     mount, folder = prepared_vault
 
     def settings(role: ProcessRole) -> Settings:
+        admin = admin_of(mount)
+        for vault_role in ROLES:  # as many logins as two processes of these settings need
+            spool.issue(admin, vault_role, folder, 2)
+        admin.close()
         return Settings(
             env=Environment.DEVELOPMENT,
             stand_in=True,
