@@ -197,6 +197,39 @@ def test_erasing_and_export(cli: Cli, tmp_path: Path) -> None:
     assert "Söhne" not in text
 
 
+def test_people_read_tables(cli: Cli, service: Running, token: str) -> None:
+    """Without --json each command prints what a person looks for, and no line ends in spaces."""
+    grant = service.grant(token)
+    customer = cli("tokens", "show", token).body["customer"]
+    officer = ("--as", "officer-1")
+    for arguments, words in (
+        (("ready",), ("ready", "vault keys", "yes")),
+        (("tokens", "show", token), (token, "555555******4444", "brand mastercard")),
+        (("tokens", "list", customer), (token, "payment_card")),
+        (("customers", "show", customer), (customer, token)),
+        (("customers", "create", "crm-people"), ("cus_",)),
+        (("disclosures", "list", *officer), (grant, "protect_from_harm (D1)", "1 of 1")),
+        (
+            ("disclosures", "show", grant, *officer),
+            ("threats by telephone", "counterparty", "2 of 2"),
+        ),
+        (("disclosures", "reveal", grant), (token, NUMBER)),
+        (("principals", "list"), ("officer-1", "billing")),
+        (("principals", "show", "--as", "billing"), ("billing", "key_", "active")),
+        (("policy", "show"), ("legal_process", "2 after determination", "30 d, stands")),
+        (("policy", "check"), ("7 grounds",)),
+        (("export", customer), (token, "555555******4444")),
+        (("version",), ("vault-service",)),
+    ):
+        ended = cli.text(*arguments)
+        assert ended.code == 0, (arguments, ended.err)
+        assert [word for word in words if word not in ended.out] == [], (arguments, ended.out)
+        assert not any(line.endswith(" ") for line in ended.out.splitlines()), arguments
+    denied = cli.text("tokens", "show", token, "--as", "auditor")
+    assert denied.err.startswith("Error: ")
+    assert "Hint: " in denied.err
+
+
 # ------------------------------------------------------------ the operator's tools
 
 

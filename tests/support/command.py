@@ -57,12 +57,16 @@ class Cli:
 
     def __call__(self, *arguments: str, typed: str = "") -> Ended:
         """Run it here with `--json`; `typed` is its standard input."""
+        return self.text(*arguments, "--json", typed=typed)
+
+    def text(self, *arguments: str, typed: str = "") -> Ended:
+        """Run it here as people do."""
         out, err = io.StringIO(), io.StringIO()
         stdin = io.TextIOWrapper(io.BytesIO(typed.encode()), encoding="utf-8")
         before, sys.stdin = sys.stdin, stdin
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                code = run(["--credentials", str(self.credentials), *arguments, "--json"])
+                code = run(["--credentials", str(self.credentials), *arguments])
         finally:
             sys.stdin = before
         return Ended(code, out.getvalue(), err.getvalue())

@@ -18,7 +18,7 @@ from vault_service.cli.values_input import read_json_object, read_text
 from vault_service.client import models
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_COLUMNS: Final = ("id", "state", "ground", "recipient", "approvals", "uses left", "created")
+_COLUMNS: Final = ("id", "state", "ground", "recipient", "approvals needed", "uses left", "created")
 _REVEAL_AT_ONCE: Final = 1000
 
 
@@ -135,7 +135,7 @@ def list_disclosures(state: str | None, limit: int | None) -> None:
                 each.state,
                 f"{each.ground} ({each.clause})",
                 each.recipient.kind,
-                f"{_approvals(each)} of {each.approvals_needed}",
+                each.approvals_needed,  # a page holds no decisions; `show` counts them
                 f"{each.uses_left} of {each.uses}",
                 each.created_at,
             )
