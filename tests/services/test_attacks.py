@@ -111,9 +111,7 @@ def test_opposite_orders_over_expired_records_do_not_fail(
         time.sleep(0.7)
         late = soon(seconds=30)
         calls = [
-            partial(
-                batch, stage, by, [replace(each, expires_at=soon(seconds=30)) for each in order]
-            )
+            partial(batch, stage, by, [replace(each, expires_at=late) for each in order])
             for by in (stage.services, other)
             for order in (fresh, fresh[::-1])
         ] * 2
