@@ -30,6 +30,29 @@ def found(text: str) -> list[str]:
     return [text[start:end] for start, end in freetext.find_card_numbers(text)]
 
 
+def test_a_uuid_holds_no_card_number() -> None:
+    """Keys and references are often UUIDs, and their digits are chance."""
+    unlucky = [
+        "c3f4a1b2-4242-4242-8242-424242aaaaaa",
+        "C3F4A1B242424242824242424242AAAA",
+        f"order {'1' * 7}a-4242-4242-8242-424242424242 of today",
+    ]
+    for text in unlucky:
+        assert found(text) == []
+    assert found("a4242424242424242b-4242-8242-424242aaaaaa") != []  # no UUID
+    assert found(f"{unlucky[0]} {NUMBER}") == [NUMBER]
+    assert found("42424242-4242-4242-8242-424242424242") != []  # nothing but digits
+    assert found("4242-4242-4242-4242") != []
+
+
+@given(st.uuids(version=4))
+def test_no_random_uuid_is_refused(key: Any) -> None:
+    """One in 260 was."""
+    assume(not key.hex.isdecimal())
+    assert found(str(key)) == []
+    assert found(key.hex) == []
+
+
 # --- clean_text
 
 

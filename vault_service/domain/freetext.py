@@ -129,6 +129,13 @@ _PLAIN = _Plain()
 # At least 13 digits, at most four separators between two of them. Digits and separators share no
 # character, so there is one way to match and the search is linear.
 _RUN = re.compile(r"[0-9](?: {0,4}[0-9]){12,}")
+# A UUID (RFC 9562) with or without dashes. One in 260 random ones holds digits that would pass for
+# a card number (measured over 100,000), and UUIDs are what callers use as keys and references.
+_UUID = re.compile(
+    r"(?<![0-9A-Za-z])[0-9a-f]{8}(-?)[0-9a-f]{4}\1[1-8][0-9a-f]{3}\1[89ab][0-9a-f]{3}\1[0-9a-f]{12}"
+    r"(?![0-9A-Za-z])",
+    re.IGNORECASE | re.ASCII,
+)
 _ASCII_GAPS = str.maketrans("\t\n\r\v\f\x1c\x1d\x1e\x1f._-", " " * 12)
 
 
@@ -140,13 +147,23 @@ def find_card_numbers(text: str) -> Iterator[tuple[int, int]]:
     ends at a separator or an end of the run, and otherwise only where it has the prefix and the
     length of a known network: else nearly every number of 30 digits would hold one. A number that
     begins with 0 is none: no network issues there (ISO/IEC 7812-1). A card-shaped token is none
-    either, although a part of it may look like one: it is what should stand there instead.
+    either, although a part of it may look like one: it is what should stand there instead. Nor is
+    what lies within a UUID that holds a letter.
 
     The time is linear in the length of the text.
     """
     plain = text.translate(_ASCII_GAPS if text.isascii() else _PLAIN)
+    uuids: list[tuple[int, int]] | None = None
     for run in _RUN.finditer(plain):
-        yield from _numbers_in(run.group(), run.start())
+        for start, end in _numbers_in(run.group(), run.start()):
+            if uuids is None:  # looked for only where there is something that might be in one
+                uuids = [each.span() for each in _UUID.finditer(text) if _has_letter(each.group())]
+            if not any(first <= start and end <= last for first, last in uuids):
+                yield start, end
+
+
+def _has_letter(word: str) -> bool:
+    return not word.replace("-", "").isdecimal()
 
 
 def _numbers_in(run: str, offset: int) -> Iterator[tuple[int, int]]:
