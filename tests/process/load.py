@@ -93,7 +93,7 @@ class Load:
         ]
         self.spent: list[Spent] = []
         self.unknown: list[tuple[dict[str, Any], str]] = []
-        self.refused: list[int] = []
+        self.refused: list[Answer] = []
 
     def run(self, *, writers: int = 3, readers: int = 3) -> None:
         """Begin; returns when both kinds of callers have been answered."""
@@ -157,7 +157,7 @@ class Load:
             raise
         with self._lock:
             if answer.status not in (200, 201):
-                self.refused.append(answer.status)
+                self.refused.append(answer)
                 return
             views = (
                 [result["token"] for result in answer.body["results"]]
@@ -177,7 +177,7 @@ class Load:
         )
         if issued.status != 201:
             with self._lock:
-                self.refused.append(issued.status)
+                self.refused.append(issued)
             return
         jws = issued.body["token"]
         use = Spent(jws=jws, jti=jti_of(jws), token=token, number=self._known[token])
