@@ -71,6 +71,22 @@ def write_private(path: Path, content: bytes | str) -> Path:
     return path
 
 
+def own_tree(folder: Path, owner: tuple[int, int] | None) -> None:
+    """Give a folder and all in it to ``owner`` (root when None), if an earlier start had another.
+
+    Only root can, and only root needs to: it alone starts servers as somebody else.
+    """
+    if os.geteuid() != 0:
+        return
+    uid, gid = owner or (os.geteuid(), os.getegid())
+    if folder.stat().st_uid == uid:
+        return
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            os.chown(Path(parent) / name, uid, gid, follow_symlinks=False)
+    os.chown(folder, uid, gid)  # last: it says that the whole is done
+
+
 def open_log(path: Path) -> BinaryIO:
     """Open a log for appending; made with mode 0600."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")

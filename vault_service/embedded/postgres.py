@@ -30,6 +30,7 @@ from psycopg.conninfo import make_conninfo
 from vault_service.embedded import postgres_config
 from vault_service.embedded.files import (
     EmbeddedError,
+    own_tree,
     private_folder,
     refuse_production,
     rotate_log,
@@ -243,7 +244,7 @@ class Postgres:
         sockets = self._sockets.make(self._identity.owner)
         if not self._data.exists():
             self._make_cluster()
-        self._own(self._data)
+        own_tree(self._data, self._identity.owner)
         self._write_config(
             "postgresql.conf", postgres_config.render(sockets, durable=self._durable)
         )
@@ -285,15 +286,6 @@ class Postgres:
         finally:
             verifier_file.unlink()
         fresh.rename(self._data)
-
-    def _own(self, folder: Path) -> None:
-        """Give the data to the server's user, if an earlier start had another."""
-        owner = self._identity.owner or (os.geteuid(), os.getegid())
-        if os.geteuid() != 0 or folder.stat().st_uid == owner[0]:
-            return
-        for parent, folders, files in os.walk(folder):
-            for name in (".", *folders, *files):
-                os.chown(Path(parent) / name, *owner, follow_symlinks=False)
 
     def _is_ready(self) -> bool:
         """Whether the server says so in its own pid file (eighth line, PostgreSQL 10 and newer)."""

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from vault_service.embedded.files import private_folder, write_private
+from vault_service.embedded.files import own_tree, private_folder, write_private
 
 _SOCKET_NAME: Final = ".s.PGSQL.5432"
 _PATH_BYTES: Final = 107  # sun_path holds 108 with the closing zero, see unix(7)
@@ -42,8 +42,7 @@ class SocketFolder:
                 folder = self.path
             if not _is_ours(folder, owner):
                 folder = Path(tempfile.mkdtemp(prefix="vault-"))
-        if owner is not None:
-            os.chown(folder, *owner)
+        own_tree(folder, owner)
         write_private(self._record, str(folder))
         return folder
 
