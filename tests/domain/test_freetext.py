@@ -336,3 +336,10 @@ def test_references() -> None:
     assert freetext.check_reference(" inv-17 ") == "inv-17"
     assert refused(freetext.check_reference, NUMBER).pointer == "/reference"
     assert refused(freetext.check_reference, "x" * 201).code == "text_too_long"
+
+
+def test_a_time_in_milliseconds_is_no_card_number() -> None:
+    """Thirteen digits count only with the prefix of a network that issues such numbers."""
+    times = [str(1_795_434_000_000 + step) for step in range(200)]
+    assert [each for each in times if list(freetext.find_card_numbers(each))] == []
+    assert list(freetext.find_card_numbers("4222222222222")) == [(0, 13)]

@@ -84,8 +84,8 @@ class SmallService:
     def _serve(self, seen: Seen) -> Says:
         if seen.headers.get("Authorization") != f"Bearer {KEY}":
             return problem(401, "credential_unknown")
-        if seen.path == "/v1/customers":
-            return self._customer(seen.body)
+        if seen.path.startswith("/v1/customers"):
+            return self._customers(seen)
         if seen.path == "/v1/tokens/batch":
             return self._once(seen, lambda: self._batch(seen.body["items"]))
         if seen.path == "/v1/tokens":
@@ -94,6 +94,11 @@ class SmallService:
             return Says(200, {"items": list(self.tokens.values()), "next": None})
         return problem(404, "route_not_found")
 
+    def _customers(self, seen: Seen) -> Says:
+        if seen.path.endswith("/batch"):
+            return Says(200, {"results": [self._found(each) for each in seen.body["items"]]})
+        return self._customer(seen.body)
+
     def _customer(self, body: dict[str, Any]) -> Says:
         reference = body.get("external_ref", "")
         if len(reference) > 200:
@@ -101,6 +106,12 @@ class SmallService:
         digest = hashlib.sha256(reference.encode()).hexdigest()
         self.customers[reference] = f"cus_{digest[:26]}"
         return Says(200, {"id": self.customers[reference], "created_at": NOW})
+
+    def _found(self, item: dict[str, Any]) -> dict[str, Any]:
+        said = self._customer(item)
+        if said.status == 200:
+            return {"customer": said.body, "created": True}
+        return {"error": {name: said.body[name] for name in ("status", "code", "detail")}}
 
     def _once(self, seen: Seen, work: Callable[[], Says]) -> Says:
         key = seen.headers.get("Idempotency-Key")

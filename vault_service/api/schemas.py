@@ -211,6 +211,26 @@ class CustomerOut(Answered, frozen=True):
     created_at: datetime
 
 
+class CustomerBatchIn(Accepted, frozen=True):
+    """References to make customers of, or to find them by; each succeeds or fails alone."""
+
+    items: Annotated[list[CustomerIn], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class CustomerResult(Answered, frozen=True, omit_defaults=True):
+    """One item's outcome: a customer, and whether it is new, or an error."""
+
+    customer: CustomerOut | UnsetType = UNSET
+    created: bool | UnsetType = UNSET
+    error: ItemError | UnsetType = UNSET
+
+
+class CustomerBatchOut(Answered, frozen=True):
+    """One result for each item, in order."""
+
+    results: list[CustomerResult]
+
+
 class ProfileOut(Answered, frozen=True):
     """A customer with masked records by class; `truncated` when there are more."""
 

@@ -37,7 +37,7 @@ from vault_service.cli.import_lines import (
 )
 from vault_service.cli.import_mapping import ColumnMapping
 from vault_service.cli.import_rows import CsvForm, Form, JsonForm
-from vault_service.cli.import_run import CALLERS, Import
+from vault_service.cli.import_run import Import
 from vault_service.cli.session import session
 from vault_service.client import Client, ClientError
 
@@ -130,7 +130,7 @@ def import_(
         screen.note("beginning anew; --resume would go on with the interrupted import")
     with (
         _opened(file, kind, mapping, masks=masks) as source,
-        session().client(pool_size=CALLERS) as client,
+        session().client() as client,
         Journal(
             files,
             source=_identity(source.stream),

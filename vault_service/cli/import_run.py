@@ -14,7 +14,6 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
@@ -26,7 +25,6 @@ from vault_service.client.models import ItemError, Token, TokenResult
 
 _T = TypeVar("_T")
 
-CALLERS: Final = 8
 # Customers whose ids are remembered; exports are sorted by customer more often than not.
 MAX_KNOWN: Final = 50_000
 # Below the service's limit for a body, however its operator has set it.
@@ -96,11 +94,10 @@ class Import:
             Unreachable: it stayed away for too long.
             OSError: an output cannot be written.
         """
-        with ThreadPoolExecutor(CALLERS, thread_name_prefix="import") as pool:
-            for group in self._groups(records):
-                self._resolve(group, pool)
-                self._send(group)
-                self._write(group)
+        for group in self._groups(records):
+            self._resolve(group)
+            self._send(group)
+            self._write(group)
         self._journal.finish()
 
     def _groups(self, records: Iterable[Record | Spoiled]) -> Iterator[list[_Entry]]:
@@ -125,13 +122,13 @@ class Import:
 
     # ------------------------------------------------------------ customers
 
-    def _resolve(self, group: list[_Entry], pool: ThreadPoolExecutor) -> None:
+    def _resolve(self, group: list[_Entry]) -> None:
         """Give each row its customer's id."""
         rows = [entry.row for entry in group if entry.row is not None]
         wanted = {row.external_ref for row in rows if row.external_ref is not None}
         asked = sorted(wanted - self._known.keys())
-        for reference, found in zip(asked, pool.map(self._customer, asked), strict=True):
-            self._known[reference] = found
+        if asked:
+            self._known.update(zip(asked, self._customers(asked), strict=True))
         for entry in group:
             row = entry.row
             if row is None or row.external_ref is None:
@@ -145,15 +142,32 @@ class Import:
         while len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
 
-    def _customer(self, reference: str) -> str | Reason:
+    def _customers(self, references: list[str]) -> list[str | Reason]:
+        """Each reference's customer, or why there is none."""
         try:
-            return self._patiently(lambda: self._client.customers.create(reference).id)
+            results = self._patiently(lambda: self._client.customers.batch(references))
         except ApiError as error:
             if error.status not in _ABOUT_THE_BODY:
                 raise
-            return Reason(
-                code=error.code, detail=error.detail, column=self._form.column("external_ref")
-            )
+            if len(references) == 1:
+                column = self._form.column("external_ref")
+                return [Reason(code=error.code, detail=error.detail, column=column)]
+            middle = len(references) // 2
+            return self._customers(references[:middle]) + self._customers(references[middle:])
+        if len(results) != len(references):
+            raise AnswerUnexpected("the answer has not one result for each customer")
+        found: list[str | Reason] = []
+        for result in results:
+            if result.customer is not None:
+                found.append(result.customer.id)
+            elif result.error is not None:
+                column = self._form.column("external_ref")
+                found.append(
+                    Reason(code=result.error.code, detail=result.error.detail, column=column)
+                )
+            else:
+                raise AnswerUnexpected("the answer has an item without a result")
+        return found
 
     # ------------------------------------------------------------ tokens
 

@@ -8,7 +8,6 @@ fingerprint. The sample goes from memory to the service: no file of the state ho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +19,6 @@ from vault_service.embedded.files import write_private
 _MARK: Final = "sample-loaded"
 # Five records each at most, so that a batch stays below the interface's 1,000.
 _CUSTOMERS_PER_BATCH: Final = 200
-_CALLERS: Final = 8
 
 
 def load_sample(state: Path, credentials: Mapping[str, Any], *, tell: Callable[[str], None]) -> int:
@@ -43,21 +41,18 @@ def load_sample(state: Path, credentials: Mapping[str, Any], *, tell: Callable[[
         return 0
     tell("Loading the sample, once: a thousand made-up customers.")
     loaded = refused = 0
-    with (
-        Client(credentials["base_url"], key=keys[0], pool_size=_CALLERS) as client,
-        ThreadPoolExecutor(max_workers=_CALLERS) as pool,
-    ):
+    with Client(credentials["base_url"], key=keys[0]) as client:
         for people in _groups():
-            references = [person.external_ref for person in people]
-            found = pool.map(client.customers.create, references)
+            found = client.customers.batch([person.external_ref for person in people])
             items = [
                 {
                     "class": record.data_class,
-                    "customer": customer.id,
+                    "customer": result.customer.id,
                     "value": record.value,
                     "reference": record.reference,
                 }
-                for person, customer in zip(people, found, strict=True)
+                for person, result in zip(people, found, strict=True)
+                if result.customer is not None
                 for record in person.records
             ]
             results = client.tokens.batch(items)

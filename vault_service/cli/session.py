@@ -53,7 +53,7 @@ class Session:
     as_json: bool = False
     roles: tuple[str, ...] = field(default=())
 
-    def client(self, *, anonymous: bool = False, pool_size: int = 8, retries: int = 3) -> Client:
+    def client(self, *, anonymous: bool = False, retries: int = 3) -> Client:
         """A client for the service and the caller that the options name.
 
         Raises:
@@ -70,7 +70,6 @@ class Session:
             retries=retries,
             ca_file=self.ca_file,
             insecure_http=self.insecure_http,
-            pool_size=pool_size,
         )
 
     def _key(self, known: _Credentials | None) -> str:

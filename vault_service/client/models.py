@@ -89,6 +89,20 @@ class Customer(Answer, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class CustomerResult(Answer, frozen=True, kw_only=True):
+    """One item's outcome: a customer, or why there is none."""
+
+    customer: Customer | None = None
+    created: bool | None = None
+    error: ItemError | None = None
+
+
+class CustomerResults(Answer, frozen=True, kw_only=True):
+    """One result for each item, in order."""
+
+    results: list[CustomerResult]
+
+
 class Profile(Answer, frozen=True, kw_only=True):
     """A customer with masked records by class; `truncated` when there are more."""
 

@@ -127,6 +127,15 @@ class Customers:
         customer: models.Customer = decode(reply, models.Customer)
         return customer
 
+    def batch(self, external_refs: Sequence[str]) -> list[models.CustomerResult]:
+        """Up to 1,000 customers by their references; one result each, in order."""
+        items = [{"external_ref": reference} for reference in external_refs]
+        reply = self._transport.send(
+            Ask(method="POST", path="/v1/customers/batch", body={"items": items}, repeatable=True)
+        )
+        answer: models.CustomerResults = decode(reply, models.CustomerResults)
+        return answer.results
+
     def get(self, customer: str) -> models.Profile:
         """A customer's masked profile."""
         path = f"/v1/customers/{segment(customer)}"

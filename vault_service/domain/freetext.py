@@ -136,6 +136,9 @@ _UUID = re.compile(
     r"(?![0-9A-Za-z])",
     re.IGNORECASE | re.ASCII,
 )
+# Thirteen digits are also the time in milliseconds, and one in ten passes the Luhn check by chance.
+# At that length only a known network's numbers count.
+_MILLISECONDS = 13
 _ASCII_GAPS = str.maketrans("\t\n\r\v\f\x1c\x1d\x1e\x1f._-", " " * 12)
 
 
@@ -145,7 +148,8 @@ def find_card_numbers(text: str) -> Iterator[tuple[int, int]]:
     A card number is a run of 13 to 19 digits, of any script or width, perhaps parted by spaces,
     dots or dashes, that passes the Luhn check. A part of a longer run counts where it begins and
     ends at a separator or an end of the run, and otherwise only where it has the prefix and the
-    length of a known network: else nearly every number of 30 digits would hold one. A number that
+    length of a known network: else nearly every number of 30 digits would hold one; so does a run
+    of 13 digits, which is more often a time in milliseconds. A number that
     begins with 0 is none: no network issues there (ISO/IEC 7812-1). A card-shaped token is none
     either, although a part of it may look like one: it is what should stand there instead. Nor is
     what lies within a UUID that holds a letter.
@@ -183,7 +187,8 @@ def _numbers_in(run: str, offset: int) -> Iterator[tuple[int, int]]:
         for stop in range(min(count, start + brands.MAX_LENGTH), start + brands.MIN_LENGTH - 1, -1):
             row = sums[stop % 2]
             if (row[stop] - row[start]) % 10 == 0 and (
-                (edge[start] and edge[stop]) or _issued(digits[start:stop])
+                (edge[start] and edge[stop] and stop - start > _MILLISECONDS)
+                or _issued(digits[start:stop])
             ):
                 if start >= end:
                     if end > 0:
