@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vault_service.errors import NotFound
+from vault_service.errors import Conflict, NotFound
 from vault_service.services.principals import Principals
 from vault_service.services.views import IssuedKey
 
@@ -42,14 +42,7 @@ def ensure_principals(principals: Principals, file: Path, base_url: str) -> Mapp
     """
 
     def keep(issued: Sequence[IssuedKey]) -> None:
-        _write(
-            file,
-            base_url,
-            [
-                {"name": each.principal.name, "roles": list(each.principal.roles), "key": each.key}
-                for each in issued
-            ],
-        )
+        _write(file, base_url, _people(issued))
 
     # An interrupted first start leaves either no principals, or principals whose keys are kept.
     if not principals.bootstrap(PEOPLE, keep):
@@ -63,6 +56,34 @@ def ensure_principals(principals: Principals, file: Path, base_url: str) -> Mapp
         if known.get("base_url") != base_url:
             _write(file, base_url, known["principals"])
     return _read(file)
+
+
+def make_first(principals: Principals, file: Path, base_url: str) -> list[IssuedKey]:
+    """Make the first principals of an empty vault, for whoever runs it for real.
+
+    Args:
+        principals: the use case, with the console's database role.
+        file: a new credentials file; written before the keys count.
+        base_url: where the service will answer.
+
+    Raises:
+        Conflict: there are principals already.
+    """
+    issued = principals.bootstrap(PEOPLE, lambda made: _write(file, base_url, _people(made)))
+    if not issued:
+        raise Conflict(
+            "the vault has principals already",
+            code="principals_exist",
+            hint="an operator makes others: vault-service principals create",
+        )
+    return issued
+
+
+def _people(issued: Sequence[IssuedKey]) -> list[dict[str, Any]]:
+    return [
+        {"name": each.principal.name, "roles": list(each.principal.roles), "key": each.key}
+        for each in issued
+    ]
 
 
 def _read(file: Path) -> dict[str, Any]:

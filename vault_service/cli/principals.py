@@ -8,13 +8,16 @@ from typing import Final
 
 import click
 
+from vault_service import settings
 from vault_service.cli import screen
-from vault_service.cli.commands import api
+from vault_service.cli.commands import PlainCommand, api
 from vault_service.cli.exits import ExitCode, Failed
-from vault_service.cli.session import session, write_private
+from vault_service.cli.session import DEFAULT_URL, session, write_private
 from vault_service.cli.tokens import Time
 from vault_service.client import Client, models
 from vault_service.domain.actors import Role
+from vault_service.errors import SettingsError
+from vault_service.settings import ProcessRole
 
 _PREFIX: Final = "prn_"
 _SELF: Final = "me"
@@ -39,6 +42,44 @@ _roles = click.option(
 @click.group("principals")
 def group() -> None:
     """Who may call, with which roles and keys. PRINCIPAL is an id or a name."""
+
+
+@group.command("first", cls=PlainCommand)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="New file (0600) for their keys, in the form of a credentials file.",
+)
+def first(output: Path) -> None:
+    """Make the first principals of an empty vault: one for each role, and two officers.
+
+    Runs with the settings of the console: its database login. Works once; in a vault that has
+    principals it makes none and exits with 5. --url is written into the file.
+    """
+    # Loaded here, because no other command of this group runs as the service.
+    from vault_service import bootstrap  # noqa: PLC0415
+    from vault_service.cli.first_run import make_first  # noqa: PLC0415
+
+    _check_free(output)
+    found = settings.load(overrides={"process_role": ProcessRole.CONSOLE.value})
+    services = bootstrap.build(found)
+    try:
+        if services.principals is None:
+            raise SettingsError("this process role has no principals")
+        issued = make_first(services.principals, output, session().url or DEFAULT_URL)
+    finally:
+        services.close()
+    if session().as_json:
+        screen.write_json({"file": str(output), "principals": [each.principal for each in issued]})
+        return
+    screen.write_table(
+        ("id", "name", "roles"),
+        ((each.principal.id, each.principal.name, each.principal.roles) for each in issued),
+    )
+    screen.write_line(
+        f"\nTheir keys are in {output}. Hand each to its holder, then delete the file."
+    )
 
 
 @api(group, "create", "operator")
