@@ -12,6 +12,14 @@ from vault_service.cli import supervised
 from vault_service.cli.supervised import ChildLost, Supervised
 
 
+def watch(process: Supervised) -> None:
+    """Look after a process for a while."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        process.child.wait(10)
+        process.look()
+
+
 def test_a_process_that_keeps_dying_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -28,11 +36,8 @@ def test_a_process_that_keeps_dying_is_given_up(
         tell=told.append,
     )
     process.launch()
-    deadline = time.monotonic() + 60
     with pytest.raises(ChildLost, match="died too often") as caught:
-        while time.monotonic() < deadline:
-            process.child.wait(10)
-            process.look()
+        watch(process)
     assert "no-such-command" in caught.value.detail
     assert [line.rpartition("; ")[2] for line in told] == [
         "starting it again in 0.01 s",
