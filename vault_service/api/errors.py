@@ -201,7 +201,7 @@ def problem(error: ServiceError, *, status: int | None = None) -> Response:
 
 def _on_service_error(error: ServiceError) -> Response:
     if status_of(error) >= 500 and not isinstance(error, Unavailable):
-        _log.error("request failed", exc_info=error)
+        _log.error("request failed", alarm=error.code, exc_info=error)
     return problem(error)
 
 
