@@ -147,6 +147,17 @@ def test_a_reference_that_is_a_card_number_is_not_echoed(send: Post) -> None:
     assert "4242424242424242" not in response.get_data(as_text=True)
 
 
+def test_a2_a_refused_reference_is_not_echoed(send: Post, recording: Recording) -> None:
+    """An item refused because its reference is a card number has that number in no answer."""
+    refused = InvalidInput("no", code="card_number_not_allowed_here", pointer="/items/0/reference")
+    recording.answers["tokenize"] = TokenizeAnswer(results=(refused,))
+    items = [TOKENIZE | {"reference": "4242 4242 4242 4242"}]
+    response = send("POST", "/v1/tokens/batch", {"items": items})
+    (result,) = response.get_json()["results"]
+    assert result["error"]["code"] == "card_number_not_allowed_here"
+    assert "4242 4242 4242 4242" not in response.get_data(as_text=True)
+
+
 def test_one_token_is_read_masked(send: Post, recording: Recording) -> None:
     """GET by name answers the masked view."""
     response = send("GET", f"/v1/tokens/{TOKEN}")

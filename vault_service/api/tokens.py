@@ -143,7 +143,8 @@ def create_tokens(call: Call[TokenBatchIn, None]) -> Answer:
             items.append(_item(shapes.convert(raw, TokenIn, pointer=f"/items/{place}")))
             places.append(place)
         except InvalidInput as error:
-            results[place] = TokenResult(error=item_error(error), reference=_reference(raw))
+            reference = raw.get("reference") if isinstance(raw, Mapping) else None
+            results[place] = TokenResult(error=item_error(error), reference=_echoed(reference))
     request = TokenizeRequest(
         caller=call.caller,
         items=tuple(items),
@@ -163,16 +164,15 @@ def create_tokens(call: Call[TokenBatchIn, None]) -> Answer:
         replayed = answer.replayed
         for slot, (place, result) in enumerate(zip(places, answer.results, strict=True)):
             moved = _moved(result, slot, place)
-            results[place] = views.token_result(moved, items[slot].reference)
+            results[place] = views.token_result(moved, _echoed(items[slot].reference))
     return Answer(
         body=TokenBatchOut(results=[result for result in results if result is not None]),
         headers={"Idempotency-Replayed": "true"} if replayed else {},
     )
 
 
-def _reference(raw: object) -> str | None:
-    """The reference of an item of the wrong shape, if that much of it can be echoed safely."""
-    reference = raw.get("reference") if isinstance(raw, Mapping) else None
+def _echoed(reference: object) -> str | None:
+    """An item's reference as its result repeats it: nothing that might be a value sent astray."""
     if not isinstance(reference, str) or len(reference) > 200 or any(find_card_numbers(reference)):
         return None
     return reference
