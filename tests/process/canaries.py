@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +42,7 @@ class Found:
     place: str
     offset: int
     needle: bytes
-    around: bytes = field(repr=False)
+    around: bytes
 
 
 @dataclass(frozen=True, slots=True)
