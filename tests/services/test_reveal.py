@@ -438,7 +438,7 @@ def test_a_grant_without_an_end_gives_no_token(stage: Stage, token: str) -> None
         error = refusal(lambda: stage.token(grant.id), Conflict)
         stage.sql("DELETE FROM disclosure_decisions WHERE disclosure = %s", [grant.id])
         stage.sql("DELETE FROM disclosures WHERE id = %s", [grant.id])
-    assert error.code == "disclosure_not_active"
+    assert error.code == "grant_out_of_policy"
 
 
 def test_a_token_whose_row_is_not_committed_reveals_nothing(stage: Stage, token: str) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from keys.data_keys import DataKey, WrappedKey
 from keys.errors import CiphertextRejected, VaultUnavailable
 from keys.secret import Secret
 from vault_service.errors import Unavailable
 from vault_service.services.ports import DataKeys, Transaction, UnitOfWork, Unwrapping
+
+T = TypeVar("T")
 
 
 def commit_unknown() -> Unavailable:
@@ -47,6 +49,11 @@ class FaultyUnitOfWork:
         if fails and self._at == "after":
             raise commit_unknown()
 
+    def run(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in one unit of work."""
+        with self.begin() as transaction:
+            return work(transaction)
+
     def ping(self) -> None:
         """Ask the real one."""
         self._real.ping()
@@ -80,6 +87,11 @@ class Hooked:
             yield transaction
             if not read_only:
                 self._ending(transaction)
+
+    def run(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in one unit of work."""
+        with self.begin() as transaction:
+            return work(transaction)
 
     def ping(self) -> None:
         """Ask the real one."""

@@ -30,7 +30,12 @@ GROUP: Final = Group("reveal", ProcessRole.REVEAL)
     optional_body=True,
     answers={201: DisclosureTokenOut},
     example={},
-    codes=("disclosure_not_found", "disclosure_not_active", "policy_changed"),
+    codes=(
+        "disclosure_not_found",
+        "disclosure_not_active",
+        "policy_changed",
+        "grant_out_of_policy",
+    ),
     rate=Rate.REVEALS,
 )
 def issue_disclosure_token(call: Call[NothingIn, None]) -> Answer:

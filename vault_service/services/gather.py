@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from keys.coalesce import Coalescer
-from keys.errors import VaultUnavailable
+from keys.errors import Outage, VaultUnavailable
 from vault_service.errors import Unavailable
 
 T = TypeVar("T")
@@ -60,14 +60,19 @@ class Gather(Generic[T, R]):
             deadline: `time.monotonic()` value after which the caller no longer waits.
 
         Raises:
-            Unavailable: the queue is full, or the deadline passed (code `overloaded`).
+            Unavailable: the queue is full and nothing was done (code `overloaded`), or the
+                deadline passed and it may have been done (code `timed_out`).
             Exception: what the item's own result was.
         """
         try:
             (result,) = self._coalescer.submit_many([item], deadline - time.monotonic())
         except VaultUnavailable as exc:
             # The coalescer is a part of `keys` and says so; what is full here is this queue.
-            raise Unavailable("too many requests at once", code="overloaded") from exc
+            if exc.reason is Outage.OVERLOADED:
+                raise Unavailable("too many requests at once", code="overloaded") from exc
+            raise Unavailable(
+                "no answer in time; it may have been done all the same", code="timed_out"
+            ) from exc
         if isinstance(result, Exception):
             raise result
         return result[0]

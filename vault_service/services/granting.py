@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+import structlog
+
 from vault_service.domain import disclosures as rules
 from vault_service.domain import tokens
 from vault_service.domain.actors import Action
 from vault_service.domain.disclosures import State
-from vault_service.domain.grounds import Policy
+from vault_service.domain.grounds import Ground, Policy
 from vault_service.errors import Conflict, InvalidInput, NotFound
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
@@ -15,6 +19,8 @@ from vault_service.services.disclosure_token import TokenIssuer
 from vault_service.services.disclosures import state_now, told_grant
 from vault_service.services.ports import DisclosureRow, UnitOfWork
 from vault_service.services.views import IssuedDisclosureToken
+
+_log = structlog.get_logger(__name__)
 
 
 class Granting:
@@ -41,14 +47,13 @@ class Granting:
             VaultUnavailable: it could not be signed.
         """
         self._audit.require(caller, Action.TAKE_DISCLOSURE_TOKEN)
-        row = self._grant(caller, disclosure)
+        row, approvers = self._grant(caller, disclosure)
         ground = self._policy.grounds.get((row.ground, row.category))
         if row.policy != self._policy.version or ground is None:
             raise Conflict(
                 "the policy has changed since this grant was made", code="policy_changed"
             )
-        if row.expires_at is None:
-            raise Conflict("the grant has no end", code="disclosure_not_active")
+        ends = _end(row, approvers, ground)
         jti = tokens.new_jti(row.bucket)
         issued = self._issuer.issue(
             told_grant(row),
@@ -56,9 +61,9 @@ class Granting:
             jti=jti,
             now=row.now,
             life=ground.token_life,
-            grant_ends=row.expires_at,
+            grant_ends=ends,
         )
-        ends = issued.claims.expires_at
+        until = issued.claims.expires_at
         with self._uow.begin() as tx:
             tx.disclosures.insert_token(
                 row.bucket,
@@ -66,7 +71,7 @@ class Granting:
                 disclosure=row.id,
                 holder=caller.principal.id,
                 issued_at=row.now,
-                expires_at=ends,
+                expires_at=until,
             )
             tx.outbox.append(
                 self._audit.entries(
@@ -75,12 +80,13 @@ class Granting:
                     at=tx.clock.now(),
                     grant=row,
                     customer=row.customer,
-                    details={"jti": jti, "expires_at": int(ends.timestamp())},
+                    details={"jti": jti, "expires_at": int(until.timestamp())},
                 )
             )
-        return IssuedDisclosureToken(expires_at=ends, token=issued.token)
+        return IssuedDisclosureToken(expires_at=until, token=issued.token)
 
-    def _grant(self, caller: Caller, disclosure: str) -> DisclosureRow:
+    def _grant(self, caller: Caller, disclosure: str) -> tuple[DisclosureRow, set[str]]:
+        """The caller's active grant, and who approved it."""
         missing = NotFound("there is no such disclosure request", code="disclosure_not_found")
         try:
             bucket = tokens.bucket_from_disclosure_id(disclosure)
@@ -88,6 +94,7 @@ class Granting:
             raise missing from exc
         with self._uow.begin(read_only=True) as tx:
             row = tx.disclosures.grants([(bucket, disclosure)]).get(disclosure)
+            approvers = set(tx.disclosures.approvers(bucket, disclosure))
         if row is None or row.requester != caller.principal.id:
             raise missing
         state = state_now(row)
@@ -98,4 +105,29 @@ class Granting:
                 if state not in rules.TERMINAL
                 else f"disclosure_{state}",
             )
-        return row
+        return row, approvers
+
+
+def _end(row: DisclosureRow, approvers: set[str], ground: Ground) -> datetime:
+    """When the grant ends, if its row is what the policy lets a request become.
+
+    The state of the row is written by another process role than the one that signs. So the
+    signing side counts the approvals for itself, and measures the life, by the policy.
+
+    Raises:
+        Conflict: it is not, and somebody has written what no use case writes; an alarm is raised.
+    """
+    enough = len(approvers - {row.requester}) >= ground.approvals
+    if (
+        not enough
+        or row.activated_at is None
+        or row.expires_at is None
+        or row.expires_at - row.activated_at > ground.longest
+        or not 1 <= row.uses <= ground.uses
+    ):
+        _log.error("alarm", alarm="grant_out_of_policy", grant=row.id)
+        raise Conflict(
+            "this grant is not what the policy allows; an alarm was raised",
+            code="grant_out_of_policy",
+        )
+    return row.expires_at

@@ -7,11 +7,11 @@ case puts them together into a unit of work.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from keys.data_keys import DataKey, WrappedKey
@@ -19,6 +19,8 @@ from keys.errors import CiphertextRejected
 from keys.fingerprint import Fingerprint
 from keys.rotation import Begun
 from keys.secret import Secret
+
+_T = TypeVar("_T")
 
 # ---------------------------------------------------------------- cryptography
 
@@ -525,6 +527,10 @@ class Disclosures(Protocol):
         """Decisions on one request, oldest first."""
         ...
 
+    def approvers(self, bucket: int, disclosure: str) -> list[str]:
+        """Who approved a request; readable by the role that gives out tokens for it."""
+        ...
+
     def insert_token(
         self,
         bucket: int,
@@ -639,6 +645,17 @@ class UnitOfWork(Protocol):
         Raises:
             Unavailable: the database gave no answer (code `database_unavailable`), or the
                 commit's outcome is unknown (code `commit_unknown`).
+        """
+        ...
+
+    def run(self, work: Callable[[Transaction], _T]) -> _T:
+        """Run `work` in a unit of work, again from its start when a rival made it fail.
+
+        Only what failed before its commit is tried again, so nothing is written twice; `work`
+        must have no other effect.
+
+        Raises:
+            Unavailable: as `begin`, or rivals won every time.
         """
         ...
 

@@ -149,6 +149,7 @@ class Principals:
         Raises:
             Forbidden: it is another's, and the caller is no operator.
             NotFound: there is no such principal, or no such live key to revoke.
+            InvalidInput: a key would make one for itself that outlives it.
             Conflict: too many live keys.
         """
         target = self._own_or_managed(caller, principal)
@@ -156,6 +157,8 @@ class Principals:
         with self._uow.begin() as tx:
             row = _principal(tx, target, lock=True)
             own = target == caller.principal.id
+            if own:
+                _check_own_end(tx.principals.get_key(caller.key_id), expires_at)
             guarded = bool(GUARDED & {Role(role) for role in row.roles})
             if revoke is not None:
                 self._revoke(tx, target, revoke)
@@ -403,6 +406,22 @@ def _check_expiry(expires_at: datetime | None) -> None:
             "the key would have expired already",
             code="expires_at_in_past",
             pointer="/expires_at",
+        )
+
+
+def _check_own_end(shown: ApiKeyRow | None, expires_at: datetime | None) -> None:
+    """Return if the new key ends no later than the one that asks for it.
+
+    Raises:
+        InvalidInput: it would end later, or never: an end that a key can put off is none.
+    """
+    end = None if shown is None else shown.expires_at
+    if end is not None and (expires_at is None or expires_at > end):
+        raise InvalidInput(
+            "a key makes no key that outlives it",
+            code="outlives_own_key",
+            pointer="/expires_at",
+            hint="name an end no later than that of the key in use, or ask an operator",
         )
 
 

@@ -48,6 +48,7 @@ from vault_service.services.ports import (
     DisclosureRow,
     OutboxEntry,
     SealedRecord,
+    Transaction,
     UnitOfWork,
     Unwrapping,
     UseClaim,
@@ -224,6 +225,7 @@ class Reveal:
         """Spend the uses and write the entries. Returns the database's time."""
         with self._uow.begin() as tx:
             now = tx.clock.now()
+            _drop_gone(tx, works)
             waiting = [work for work in works if work.refusal is None]
             while waiting:
                 # A grant stands once in each statement; a second caller of it waits his turn.
@@ -317,6 +319,22 @@ class Reveal:
         except DisclosureRefused as refusal:
             return refusal
         return Revealed(id=token, data_class=record.data_class, value=value)
+
+
+def _drop_gone(tx: Transaction, works: Sequence[_Work]) -> None:
+    """Forget records that are gone since they were read.
+
+    So an erasure that has committed before the use is spent is obeyed.
+    """
+    places = {(record.bucket, token) for work in works for token, record in work.records.items()}
+    there = tx.records.masked(list(places)) if places else {}
+    for work in works:
+        if work.refusal is None:
+            work.records = {
+                token: record for token, record in work.records.items() if token in there
+            }
+            if not work.records:
+                work.refusal = NotFound("none of these tokens is there", code="token_not_found")
 
 
 def _plain(record: SealedRecord, key: Secret | None) -> bytes:

@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Final
 
 from keys.envelope import Context, seal
@@ -195,8 +196,7 @@ class Tokenization:
         for _ in range(MAX_TRIES):
             offered = self._offer(works, refused)
             try:
-                with self._uow.begin() as tx:
-                    answers = self._commit(tx, works, offered)
+                answers = self._uow.run(partial(self._commit, works=works, offered=offered))
             except TokenTaken:
                 continue
             except RowRefused as fault:

@@ -90,6 +90,10 @@ SELECT kind, principal, at, comment_envelope, comment_wrapped_key, comment_kek, 
 FROM disclosure_decisions WHERE bucket = %b AND disclosure = %b
 ORDER BY at, kind, principal
 """
+_APPROVERS: Final = b"""
+SELECT principal FROM disclosure_decisions
+WHERE bucket = %b AND disclosure = %b AND kind = 'approve' ORDER BY principal
+"""
 _INSERT_TOKEN: Final = b"""
 INSERT INTO disclosure_tokens (bucket, jti, disclosure, holder, issued_at, expires_at)
 VALUES (%b, %b, %b, %b, %b, %b)
@@ -278,6 +282,10 @@ class SqlDisclosures:
             )
             for kind, principal, at, envelope, *wrapped in rows
         ]
+
+    def approvers(self, bucket: int, disclosure: str) -> list[str]:
+        """Who approved a request; readable by the role that gives out tokens for it."""
+        return [row[0] for row in self._session.rows(_APPROVERS, (bucket, disclosure))]
 
     def insert_token(
         self,
