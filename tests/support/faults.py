@@ -110,16 +110,21 @@ class NoDataKeys:
 
 
 class CountingDataKeys:
-    """Remembers the wrapped form of each data key that was handed out, and each discarding."""
+    """Remembers the wrapped form of each data key that was handed out, and each discarding.
+
+    `held` are keys that have waited somewhere; they are handed out before any other.
+    """
 
     def __init__(self, real: DataKeys) -> None:
         self._real = real
         self.taken: list[str] = []
         self.discarded: list[str | None] = []
+        self.held: list[DataKey] = []
 
     def take(self, kek: str, count: int) -> list[DataKey]:
         """Hand out the real ones."""
-        keys = self._real.take(kek, count)
+        held, self.held = self.held[:count], self.held[count:]
+        keys = held + self._real.take(kek, count - len(held)) if count > len(held) else held
         self.taken += [key.wrapped.ciphertext for key in keys]
         return keys
 
