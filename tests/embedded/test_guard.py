@@ -43,13 +43,12 @@ SKIPPED = "import pytest\ndef test_it():\n    pytest.skip('no reason')\n"
 PASSED = "def test_it():\n    pass\n"
 
 
-@pytest.mark.parametrize(("options", "ci"), [((), "true"), (("--strict-skips",), None)])
-@pytest.mark.parametrize("spread", [(), ("-n", "1")])
+@pytest.mark.parametrize(("options", "ci"), [((), "true"), (("--strict-skips", "-n", "1"), None)])
 def test_a_skipped_test_fails_a_strict_run(
-    tmp_path: Path, options: tuple[str, ...], ci: str | None, spread: tuple[str, ...]
+    tmp_path: Path, options: tuple[str, ...], ci: str | None
 ) -> None:
     """In CI and on request a skip is named and fails the run, in one process or in several."""
-    status, output = run(tmp_path, SKIPPED, *options, *spread, ci=ci)
+    status, output = run(tmp_path, SKIPPED, *options, ci=ci)
     assert status == 1
     assert "test_it: Skipped: no reason" in output
 
