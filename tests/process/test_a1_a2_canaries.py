@@ -3,7 +3,7 @@
 The run uses the service rightly and wrongly, with the database and Vault away in between. Then
 every file of the state folder is searched (data, WAL, logs of all servers, audit logs, metrics,
 spool, what an import leaves), a dump of every table, and every answer that was given.
-`scripts/campaign canaries --rounds 1000 --seed N` flies as many canaries as asked.
+`scripts/campaign canaries --rounds 10000 --seed N` flies as many as asked.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def ready(service: Running) -> None:
 @pytest.fixture(scope="module")
 def flock() -> Canaries:
     """The canaries of this run."""
-    return Canaries(count=campaign.rounds(200), seed=campaign.seed(5))
+    return Canaries(count=campaign.rounds(1_000), seed=campaign.seed(5))
 
 
 @pytest.fixture(scope="module")
