@@ -45,6 +45,7 @@ from vault_service.services.key_rotation import KeyRotation
 from vault_service.services.lifecycle import Lifecycle
 from vault_service.services.log_guard import LogGuard
 from vault_service.services.log_keeper import LogKeeper
+from vault_service.services.log_reading import LedgerReading
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.reveal import Reveal
@@ -90,6 +91,7 @@ class Services:
     housekeeping: Housekeeping | None = None
     key_rotation: KeyRotation | None = None
     log_keeper: LogKeeper | None = None
+    ledger: LedgerReading | None = None
     close: Callable[[], None] = field(default=lambda: None)
 
 
@@ -312,6 +314,9 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
     )
     return {
         "principals": Principals(uow=uow, audit=told),
+        "ledger": LedgerReading(
+            uow=uow, keys=_SigningKey(parts.transit("inspect"), LEDGER_KEY), audit=told
+        ),
         "disclosures": Disclosures(uow=uow, documents=documents, policy=policy, audit=told),
         "reading": Reading(uow=uow, fingerprints=Fingerprinter(transit), audit=told),
     }
@@ -339,6 +344,7 @@ def _reveal(
             issuer=issuer,
             audience=settings.audience,
             audit=told,
+            guard=LogGuard(uow),
         ),
     }
 

@@ -114,7 +114,7 @@ class LogKeeper:
         if late:
             _log.error("alarm", alarm=BEHIND, seconds=round(behind))
         event = Event.ALARM_RAISED if late else Event.ALARM_CLEARED
-        observed = {
+        observed: dict[str, str | int] = {
             "severity": "high",
             "observed": round(behind),
             "limit": round(self._alarm_after),

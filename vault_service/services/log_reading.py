@@ -175,7 +175,7 @@ class LedgerReading:
         """
         self._audit.require(caller, Action.READ_LEDGER)
         if not 1 <= question.limit <= MAX_PAGE:
-            raise InvalidInput(f"1 to {MAX_PAGE} entries on a page", code="limit_out_of_range")
+            raise InvalidInput(f"1 to {MAX_PAGE} entries on a page", code="limit_invalid")
         with self._uow.begin(read_only=True) as tx:
             tail = tx.log.tail()
             size = tail[-1][0] + 1 if tail else tx.log.state().edge.size
@@ -313,7 +313,7 @@ def _start(question: Question, size: int) -> int:
     if question.cursor is None:
         return size - 1 if question.newest_first else 0
     if not (question.cursor.isascii() and question.cursor.isdigit()) or len(question.cursor) > 18:
-        raise InvalidInput("this is not a cursor", code="cursor_malformed")
+        raise InvalidInput("this is not a cursor", code="cursor_invalid")
     return int(question.cursor)
 
 
