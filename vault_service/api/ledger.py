@@ -56,7 +56,7 @@ class EntriesQuery(Accepted, frozen=True, rename={"since": "from", "until": "to"
 class SizesQuery(Accepted, frozen=True, rename={"old": "from", "new": "to"}):
     """Which two sizes of the log."""
 
-    old: Size
+    old: Size = 0
     new: Annotated[int, Meta(ge=0, le=MAX_SIZE, description="The newest, if left out.")] | None = (
         None
     )
