@@ -60,7 +60,7 @@ def upgrade() -> None:
     _entries()
     op.create_table(
         "ledger_checkpoints",
-        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.Column("size", sa.BigInteger, nullable=False, autoincrement=False),
         sa.Column("note", sa.LargeBinary, nullable=False),
         sa.Column("signed_at", TIME, nullable=False, server_default=NOW),
         sa.PrimaryKeyConstraint("size", name="pk_ledger_checkpoints"),
@@ -79,9 +79,9 @@ def downgrade() -> None:
 def _tree() -> None:
     op.create_table(
         "ledger_tree",
-        sa.Column("id", sa.SmallInteger, nullable=False),
+        sa.Column("id", sa.SmallInteger, nullable=False, autoincrement=False),
         sa.Column("origin", sa.Text),
-        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.Column("size", sa.BigInteger, nullable=False, autoincrement=False),
         sa.Column("root", sa.LargeBinary, nullable=False),
         sa.Column("signed_size", sa.BigInteger, nullable=False),
         sa.Column("unsigned_since", TIME),
@@ -90,25 +90,25 @@ def _tree() -> None:
         sa.CheckConstraint("id = 1", name=op.f("ck_ledger_tree_one")),
         sa.CheckConstraint("octet_length(root) = 32", name=op.f("ck_ledger_tree_root")),
         sa.CheckConstraint(
-            "signed_size <= size AND first_leaf <= size AND first_leaf % 256 = 0",
+            "signed_size <= size AND first_leaf <= size AND mod(first_leaf, 256) = 0",
             name=op.f("ck_ledger_tree_sizes"),
         ),
     )
     op.execute(EMPTY_TREE)
     op.create_table(
         "ledger_edge",
-        sa.Column("level", sa.SmallInteger, nullable=False),
+        sa.Column("level", sa.SmallInteger, nullable=False, autoincrement=False),
         sa.Column("hashes", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("level", name="pk_ledger_edge"),
         sa.CheckConstraint(
-            "octet_length(hashes) % 32 = 0 AND octet_length(hashes) < 8192",
+            "mod(octet_length(hashes), 32) = 0 AND octet_length(hashes) < 8192",
             name=op.f("ck_ledger_edge_partial"),
         ),
     )
     op.create_table(
         "ledger_tiles",
-        sa.Column("level", sa.SmallInteger, nullable=False),
-        sa.Column("number", sa.BigInteger, nullable=False),
+        sa.Column("level", sa.SmallInteger, nullable=False, autoincrement=False),
+        sa.Column("number", sa.BigInteger, nullable=False, autoincrement=False),
         sa.Column("hashes", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("level", "number", name="pk_ledger_tiles"),
         sa.CheckConstraint("octet_length(hashes) = 8192", name=op.f("ck_ledger_tiles_full")),
@@ -121,7 +121,7 @@ def _tree() -> None:
 def _entries() -> None:
     op.create_table(
         "ledger_bundles",
-        sa.Column("number", sa.BigInteger, nullable=False),
+        sa.Column("number", sa.BigInteger, nullable=False, autoincrement=False),
         sa.Column("packed", sa.LargeBinary, nullable=False),
         sa.Column("terms", postgresql.ARRAY(sa.BigInteger), nullable=False),
         sa.Column("first_at", TIME, nullable=False),
@@ -136,7 +136,7 @@ def _entries() -> None:
     op.create_index("ix_ledger_bundles_terms", "ledger_bundles", ["terms"], postgresql_using="gin")
     op.create_table(
         "ledger_tail",
-        sa.Column("leaf", sa.BigInteger, nullable=False),
+        sa.Column("leaf", sa.BigInteger, nullable=False, autoincrement=False),
         sa.Column("entry", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("leaf", name="pk_ledger_tail"),
     )

@@ -110,6 +110,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "ledger_archived": "These entries were archived to a file.",
         "ledger_entry_not_found": "The ledger has no such entry.",
         "ledger_entry_pending": "The entry waits for the next signed head; ask again in a second.",
+        "ledger_inconsistent": "The stored ledger contradicts itself; an alarm.",
         "ledger_size_unknown": "The ledger never had this size.",
         # principals
         "name_taken": "A principal has this name.",

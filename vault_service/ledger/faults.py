@@ -40,3 +40,27 @@ class ProofRejected(LogError):
     """A proof does not prove what it was shown for."""
 
     code = "ledger_proof_rejected"
+
+
+class TileMissing(LogError):
+    """A tile that the tree's size says is there is not."""
+
+    code = "ledger_tile_missing"
+
+
+class EntriesMissing(LogError):
+    """Entries that the tree's size says are there are not."""
+
+    code = "ledger_entries_missing"
+
+
+class EdgeBroken(LogError):
+    """The right edge of the tree does not give its root."""
+
+    code = "ledger_edge_broken"
+
+
+class LogForked(LogError):
+    """The tree does not continue what was signed: somebody rewrote it."""
+
+    code = "ledger_forked"

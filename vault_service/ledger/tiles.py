@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vault_service.ledger import merkle
-from vault_service.ledger.faults import LogError, TileMalformed
+from vault_service.ledger.faults import EdgeBroken, TileMalformed, TileMissing
 from vault_service.ledger.merkle import HASH_SIZE, Node
 
 HEIGHT: Final = 8
@@ -188,7 +188,7 @@ def reader(tiles: Mapping[tuple[int, int], bytes]) -> merkle.ReadNode:
             data = tiles.get(tile_of(node), b"")
             hashes = data[first * HASH_SIZE : (first + (1 << inside)) * HASH_SIZE]
             if len(hashes) != HASH_SIZE << inside:
-                raise LogError(f"a hash of level {level} is missing", code="ledger_tile_missing")
+                raise TileMissing(f"a hash of level {level} is missing")
             known[node] = merkle.perfect_root(hashes_of(hashes, 1 << inside))
         return known[node]
 
@@ -214,14 +214,14 @@ class Edge:
         """The root of the tree.
 
         Raises:
-            LogError: the levels do not hold as many hashes as a tree of this size has.
+            EdgeBroken: the levels do not hold as many hashes as a tree of this size has.
         """
         peaks: list[bytes] = []
         for level in range(len(widths(self.size)) - 1, -1, -1):
             count = (self.size >> (HEIGHT * level)) % WIDTH
             hashes = self.levels[level] if level < len(self.levels) else b""
             if len(hashes) != count * HASH_SIZE:
-                raise LogError("the edge does not fit the tree's size", code="ledger_edge_broken")
+                raise EdgeBroken("the edge does not fit the tree's size")
             peaks += _peaks(hashes)
         return merkle.fold(peaks)
 
@@ -245,7 +245,7 @@ def grow(edge: Edge, leaves: Sequence[bytes]) -> Growth:
     """Append leaf hashes to a tree.
 
     Raises:
-        LogError: the edge is broken.
+        EdgeBroken: the edge is broken.
     """
     edge.root()
     levels = list(edge.levels)

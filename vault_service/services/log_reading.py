@@ -21,7 +21,7 @@ from vault_service.ledger import checkpoint as checkpoints
 from vault_service.ledger import merkle, tiles
 from vault_service.ledger import note as notes
 from vault_service.ledger.checkpoint import Checkpoint
-from vault_service.ledger.faults import LogError, TileMalformed
+from vault_service.ledger.faults import EntriesMissing, TileMalformed, TileMissing
 from vault_service.ledger.merkle import HASH_SIZE
 from vault_service.ledger.terms import matches, term
 from vault_service.ledger.tiles import WIDTH, Tile
@@ -275,7 +275,7 @@ def _hashes(log: LogReading, tile: Tile, state: LogState) -> bytes:
     name = (tile.level or 0, tile.index)
     data = at_edge(state.edge).get(name) or log.tiles([name]).get(name)
     if data is None:
-        raise LogError("a full tile is missing", code="ledger_tile_missing")
+        raise TileMissing("a full tile is missing")
     return data[: tile.width * HASH_SIZE]
 
 
@@ -290,7 +290,7 @@ def _bundle(log: LogReading, tile: Tile, state: LogState) -> Blob:
             return Blob(data=tiles.encode_bundle(entries))
     packed = log.bundles([tile.index]).get(tile.index)
     if packed is None:
-        raise LogError("a full bundle is missing", code="ledger_entries_missing")
+        raise EntriesMissing("a full bundle is missing")
     if tile.width == WIDTH:
         return Blob(data=packed, packed=True)
     return Blob(data=tiles.encode_bundle(_unpack(packed)[: tile.width]))

@@ -20,7 +20,7 @@ from keys.signature import verify_ed25519
 from vault_service.ledger import checkpoint as checkpoints
 from vault_service.ledger import merkle, tiles
 from vault_service.ledger.checkpoint import Checkpoint
-from vault_service.ledger.faults import LogError
+from vault_service.ledger.faults import EdgeBroken, EntriesMissing, LogError, LogForked
 from vault_service.ledger.note import VerifierKey
 from vault_service.ledger.terms import outline
 from vault_service.services.log_ports import (
@@ -41,12 +41,6 @@ KEY_NAME: Final = "ledger"
 _PACKING: Final = 1
 
 _log = structlog.get_logger(__name__)
-
-
-class LogForked(LogError):
-    """The stored tree does not continue what was signed: somebody rewrote it."""
-
-    code = "ledger_forked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +160,7 @@ def _check_edge(state: LogState) -> None:
         LogError: it does not.
     """
     if state.edge.root() != state.root:
-        raise LogError("the stored edge has another root", code="ledger_edge_broken")
+        raise EdgeBroken("the stored edge has another root")
 
 
 def _batch(state: LogState, waiting: Sequence[WaitingEntry], log: LogReading) -> Appended:
@@ -177,7 +171,7 @@ def _batch(state: LogState, waiting: Sequence[WaitingEntry], log: LogReading) ->
     fills = begun + len(entries) >= tiles.WIDTH
     before = [entry for _, entry in log.tail()] if begun and fills else []
     if fills and len(before) != begun:
-        raise LogError("entries of the partial bundle are missing", code="ledger_tail_broken")
+        raise EntriesMissing("entries of the partial bundle are missing")
     bundles, tail = _cut(first, before, entries, waiting[0].created_at)
     return Appended(
         first_leaf=first,

@@ -168,7 +168,7 @@ ledger_tree: Final = Table(
     CheckConstraint("id = 1", name="one"),
     CheckConstraint("octet_length(root) = 32", name="root"),
     CheckConstraint(
-        "signed_size <= size AND first_leaf <= size AND first_leaf % 256 = 0", name="sizes"
+        "signed_size <= size AND first_leaf <= size AND mod(first_leaf, 256) = 0", name="sizes"
     ),
 )
 
@@ -179,7 +179,7 @@ ledger_edge: Final = Table(
     Column("level", SmallInteger, primary_key=True, autoincrement=False),
     Column("hashes", LargeBinary, nullable=False),
     CheckConstraint(
-        "octet_length(hashes) % 32 = 0 AND octet_length(hashes) < 8192", name="partial"
+        "mod(octet_length(hashes), 32) = 0 AND octet_length(hashes) < 8192", name="partial"
     ),
 )
 
