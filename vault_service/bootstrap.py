@@ -253,7 +253,9 @@ def build(settings: Settings, *, observe: Callable[[str, str], None] = _heard) -
     own = _own_database(role)
     uow = parts.database(own)
     keys = TokenKeys(_SigningKey(parts.transit("inspect")))
-    health = Health(parts.checks() | {"ledger": LogGuard(uow).check})
+    health = Health(
+        parts.checks() | {"ledger": LogGuard(uow, stop_after=settings.ledger_stop_seconds).check}
+    )
     parts.closing.callback(health.close)
     return Services(
         settings=settings,
@@ -344,7 +346,7 @@ def _reveal(
             issuer=issuer,
             audience=settings.audience,
             audit=told,
-            guard=LogGuard(uow),
+            guard=LogGuard(uow, stop_after=settings.ledger_stop_seconds),
         ),
     }
 

@@ -70,14 +70,9 @@ def run(*, period: float = PERIOD, once: bool = False) -> None:
             _rounds(services.housekeeping, threading.Event())
             services.log_keeper.finish()
             return
-        stop = stop_on_signals()
-        keeping = threading.Thread(
-            target=_keep_log, args=(services.log_keeper, stop), name="ledger", daemon=True
+        Loop(services.housekeeping, services.lifecycle, services.log_keeper, period=period).run(
+            stop_on_signals()
         )
-        keeping.start()
-        Loop(services.housekeeping, services.lifecycle, period=period).run(stop)
-        keeping.join()
-        _close_log(services.log_keeper)
     finally:
         services.close()
 
@@ -115,9 +110,17 @@ def stop_on_signals() -> threading.Event:
 class Loop:
     """Rounds and the pauses between them."""
 
-    def __init__(self, housekeeping: Housekeeping, lifecycle: Lifecycle, *, period: float) -> None:
+    def __init__(
+        self,
+        housekeeping: Housekeeping,
+        lifecycle: Lifecycle,
+        keeper: LogKeeper,
+        *,
+        period: float,
+    ) -> None:
         self._housekeeping = housekeeping
         self._lifecycle = lifecycle
+        self._keeper = keeper
         self._period = period
         self._announced = False
         self._failures = 0
@@ -125,12 +128,17 @@ class Loop:
     def run(self, stop: threading.Event) -> None:
         """Go round until `stop` is set."""
         _log.info("worker started", seconds=self._period)
+        # The log has a thread of its own: it must not wait for a round that takes long.
+        keeping = threading.Thread(target=_keep_log, args=(self._keeper, stop), name="ledger")
+        keeping.start()
         while not stop.is_set():
             began = time.monotonic()
             pause = self._round(stop)
             stop.wait(max(0.0, pause - (time.monotonic() - began)))
         if self._announced:
             self._tell_end()
+        keeping.join()
+        _close_log(self._keeper)
         _log.info("worker stopped")
 
     def _round(self, stop: threading.Event) -> float:

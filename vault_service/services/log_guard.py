@@ -18,9 +18,8 @@ from vault_service.errors import Unavailable
 from vault_service.services.health import Finding
 from vault_service.services.ports import UnitOfWork
 
-# Seconds (ledger.md): somebody is called; nothing more is disclosed.
+# Seconds after which somebody is called.
 ALARM_AFTER: Final = 30.0
-STOP_AFTER: Final = 60.0
 # Seconds for which an answer is believed; it grows older by itself meanwhile.
 KEEP: Final = 1.0
 BEHIND: Final = "ledger_behind"
@@ -33,8 +32,8 @@ class LogGuard:
 
     Args:
         uow: any database role of the service.
-        alarm_after: seconds after which an alarm is raised.
-        stop_after: seconds after which nothing is disclosed.
+        stop_after: seconds after which nothing is disclosed; half of them raise an alarm, and
+            `ALARM_AFTER` in any case.
         clock: seconds, monotonic.
     """
 
@@ -42,12 +41,11 @@ class LogGuard:
         self,
         uow: UnitOfWork,
         *,
-        alarm_after: float = ALARM_AFTER,
-        stop_after: float = STOP_AFTER,
+        stop_after: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._uow = uow
-        self._alarm_after = alarm_after
+        self._alarm_after = min(ALARM_AFTER, stop_after / 2)
         self._stop_after = stop_after
         self._clock = clock
         self._lock = threading.Lock()
