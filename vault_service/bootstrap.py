@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -30,6 +30,7 @@ from vault_service.domain.classes import RULES
 from vault_service.domain.grounds import Policy
 from vault_service.errors import SettingsError
 from vault_service.policy import loader
+from vault_service.services.archiving import Archiving
 from vault_service.services.audit import Audit
 from vault_service.services.authentication import Authentication
 from vault_service.services.customers import Customers
@@ -370,6 +371,19 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
         ),
         "log_keeper": LogKeeper(sequencer=sequencer, uow=uow, audit=told),
     }
+
+
+@contextmanager
+def archiving(settings: Settings) -> Iterator[Archiving]:
+    """The use case that moves old entries into files; logs in as the schema's owner.
+
+    Raises:
+        SettingsError: the owner's database URL is not set.
+    """
+    parts = _Parts(settings, _heard)
+    with parts.closing:
+        uow = parts.database("owner")
+        yield Archiving(uow=uow, audit=Audit(process_role="cli", uow=uow))
 
 
 def _log_origin(settings: Settings) -> str:

@@ -108,6 +108,8 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "ledger_checkpoint_not_found": "The ledger was not signed yet.",
         "ledger_tile_not_found": "The ledger has no such tile, or does not have it yet.",
         "ledger_archived": "These entries were archived to a file.",
+        "archive_too_recent": "The last three months of entries stay at hand.",
+        "nothing_to_archive": "No bundle of entries is that old.",
         "ledger_entry_not_found": "The ledger has no such entry.",
         "ledger_entry_pending": "The entry waits for the next signed head; ask again in a second.",
         "ledger_inconsistent": "The stored ledger contradicts itself; an alarm.",

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import tempfile
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from keys.signature import verify_ed25519
+from vault_service import bootstrap, settings
 from vault_service.cli import screen
-from vault_service.cli.commands import ApiCommand, api
+from vault_service.cli.commands import ApiCommand, PlainCommand, api
 from vault_service.cli.exits import Failed
 from vault_service.cli.ledger_files import fetch_export, progress_bar, read_keys, told
 from vault_service.cli.session import session
@@ -129,6 +131,40 @@ def verify_(
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     _tell(found)
+
+
+@group.command("archive", cls=PlainCommand)
+@click.argument("output", type=_NEW_FILE, metavar="FILE")
+@click.option(
+    "--before",
+    type=click.DateTime(["%Y-%m-%d"]),
+    required=True,
+    help="Entries older than this day, UTC; at least three months ago.",
+)
+@_keys
+def archive(output: Path, before: datetime, keys: tuple[str, ...]) -> None:
+    """Move old entries out of the database into FILE, which verifies like an export.
+
+    Needs VAULT_SERVICE_DATABASE_OWNER_URL. Nothing is deleted before the file was read back and
+    verified; keep it for as long as the law and your policy say, twelve months at least.
+    """
+    trusted = read_keys(keys)
+    with (
+        bootstrap.archiving(settings.load()) as archiving,
+        told(),
+        progress_bar("Archiving bundles") as bar,
+    ):
+        task = bar.add_task("", total=None)
+        found = archiving.archive(
+            output,
+            before=before.replace(tzinfo=UTC),
+            keys=trusted,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if session().as_json:
+        screen.write_json({"first": found.first, "end": found.end, "sha256": found.digest})
+    else:
+        screen.note(f"entries {found.first} to {found.end - 1} in {output}, sha256 {found.digest}")
 
 
 class _Deep:

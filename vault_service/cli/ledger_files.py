@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,7 @@ from rich.progress import (
 
 from vault_service.cli import screen
 from vault_service.cli.exits import ExitCode, Failed
-from vault_service.client import Client
+from vault_service.client import ApiError, Client
 from vault_service.client.ledger import Ledger
 from vault_service.ledger import note as notes
 from vault_service.ledger import tiles
@@ -28,10 +29,12 @@ from vault_service.ledger.checkpoint import Checkpoint
 from vault_service.ledger.export import ExportWriter
 from vault_service.ledger.faults import LogError
 from vault_service.ledger.note import VerifierKey
+from vault_service.ledger.tiles import Tile
 
 # Requests under way at once: what keeps one service process busy.
 PARALLEL: Final = 8
 _AHEAD: Final = 64
+_ARCHIVED: Final = "ledger_archived"
 
 
 @contextmanager
@@ -125,8 +128,17 @@ def _fetch_tiles(ledger: Ledger, writer: ExportWriter, size: int) -> None:
     with progress_bar("Fetching tiles") as bar, ThreadPoolExecutor(PARALLEL) as pool:
         task = bar.add_task("", total=sum(1 for _ in tiles.of_tree(size)) + -(-size // tiles.WIDTH))
         while some := list(islice(wanted, _AHEAD)):
-            for tile, data in zip(
-                some, pool.map(ledger.read, [tile.path for tile in some]), strict=True
-            ):
-                writer.tile(tile, data)
+            for tile, data in zip(some, pool.map(partial(_fetch, ledger), some), strict=True):
+                if data is not None:
+                    writer.tile(tile, data)
             bar.advance(task, len(some))
+
+
+def _fetch(ledger: Ledger, tile: Tile) -> bytes | None:
+    """A tile, or None for a bundle that was archived."""
+    try:
+        return ledger.read(tile.path)
+    except ApiError as error:
+        if error.code == _ARCHIVED and tile.level is None:
+            return None
+        raise

@@ -132,6 +132,14 @@ class LogWriting(Protocol):
         ...
 
 
+class LogForgetting(Protocol):
+    """What only the schema's owner may do."""
+
+    def forget(self, first: int, end: int) -> bool:
+        """Delete the bundles of the leaves [first, end); False when others began elsewhere."""
+        ...
+
+
 class LogReading(Protocol):
     """What can be asked of the log."""
 
@@ -168,7 +176,7 @@ class LogReading(Protocol):
         ...
 
 
-class Log(LogWriting, LogReading, Protocol):
+class Log(LogWriting, LogReading, LogForgetting, Protocol):
     """The repository of the log."""
 
 

@@ -77,6 +77,10 @@ WHERE c.signed_at < now() - interval '1 day' AND EXISTS (
       AND date_trunc('hour', later.signed_at) = date_trunc('hour', c.signed_at)
 ) RETURNING size
 """
+_MOVE_FIRST: Final = b"""
+UPDATE ledger_tree SET first_leaf = %b WHERE id = 1 AND first_leaf = %b RETURNING id
+"""
+_FORGET: Final = b"DELETE FROM ledger_bundles WHERE number >= %b AND number < %b"
 _FULL_TILES: Final = b"""
 SELECT level, number, hashes FROM ledger_tiles
 JOIN unnest(%b::smallint[], %b::bigint[]) AS wanted (level, number) USING (level, number)
@@ -167,6 +171,13 @@ class SqlLog:
     def thin_checkpoints(self) -> int:
         """Of the checkpoints older than a day, keep the last of each hour; how many went."""
         return len(self._session.rows(_THIN))
+
+    def forget(self, first: int, end: int) -> bool:
+        """Delete the bundles of the leaves [first, end); False when others began elsewhere."""
+        if not self._session.rows(_MOVE_FIRST, (end, first)):
+            return False
+        self._session.defer(_FORGET, (first // 256, end // 256))
+        return True
 
     # ------------------------------------------------------------ reading
 
