@@ -40,6 +40,14 @@ class Workers:
         settings = replace(log.settings, process_role=ProcessRole.WORKER)
         self._environment = environment_of(settings, port=1, workers=1)
         self._running: list[subprocess.Popen[bytes]] = []
+        self.started = 0
+
+    def wait(self) -> None:
+        """Wait until all that were started are at work, so that a kill meets one that is."""
+        deadline = time.monotonic() + 60
+        while (self._folder / "worker.log").read_bytes().count(b'"worker started"') < self.started:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
     def start(self) -> None:
         """Start one, with a secret-id of its own."""
@@ -47,6 +55,7 @@ class Workers:
         assert self._log.settings.vault_spool is not None
         spool.issue(admin, "sign-ledger", self._log.settings.vault_spool, 1)
         admin.close()
+        self.started += 1
         with (self._folder / "worker.log").open("ab") as stream:
             self._running.append(
                 subprocess.Popen(
@@ -124,10 +133,12 @@ def test_e3_killed_sequencers_leave_no_gap_duplicate_or_fork(log: LogStage, tmp_
         workers.start()
     with watch.running():
         for _ in range(campaign.rounds(5)):
-            time.sleep(rng.uniform(0.3, 2.5))
+            workers.wait()
+            time.sleep(rng.uniform(0.0, 1.0))
             workers.kill(rng.randrange(WORKERS))
             workers.start()
-        time.sleep(2.0)
+        workers.wait()
+        time.sleep(1.0)
     workers.stop()
     log.keeper.finish()
 
