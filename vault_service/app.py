@@ -11,6 +11,7 @@ from vault_service.api import (
     disclosures,
     docs,
     errors,
+    ledger,
     principals,
     reveal,
     status,
@@ -28,6 +29,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     disclosures.GROUP,
     reveal.GROUP,
     principals.GROUP,
+    ledger.GROUP,
 )
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -30,6 +30,7 @@ from vault_service.domain.classes import RULES
 from vault_service.domain.grounds import Policy
 from vault_service.errors import SettingsError
 from vault_service.policy import loader
+from vault_service.services.archiving import Archiving
 from vault_service.services.audit import Audit
 from vault_service.services.authentication import Authentication
 from vault_service.services.customers import Customers
@@ -43,9 +44,14 @@ from vault_service.services.health import Check, Finding, Health, Remembered
 from vault_service.services.housekeeping import Housekeeping
 from vault_service.services.key_rotation import KeyRotation
 from vault_service.services.lifecycle import Lifecycle
+from vault_service.services.log_guard import LogGuard
+from vault_service.services.log_keeper import LogKeeper
+from vault_service.services.log_reading import LedgerReading
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.reveal import Reveal
+from vault_service.services.sequencing import KEY_NAME as LEDGER_KEY
+from vault_service.services.sequencing import Sequencer
 from vault_service.services.token_keys import KEY_NAME, TokenKeys
 from vault_service.services.tokenization import Tokenization
 from vault_service.settings import ProcessRole, Settings
@@ -85,6 +91,8 @@ class Services:
     reveal: Reveal | None = None
     housekeeping: Housekeeping | None = None
     key_rotation: KeyRotation | None = None
+    log_keeper: LogKeeper | None = None
+    ledger: LedgerReading | None = None
     close: Callable[[], None] = field(default=lambda: None)
 
 
@@ -200,15 +208,16 @@ class _Rotator:
 
 @dataclass(frozen=True, slots=True)
 class _SigningKey:
-    """Vault's key for disclosure tokens, as `Signer` and as `PublicKeys`."""
+    """One of Vault's signing keys, as `Signer`, `PublicKeys` and `LogSigner`."""
 
     transit: Transit
+    name: str = KEY_NAME
 
     def sign(self, message: bytes) -> tuple[int, bytes]:
-        return self.transit.sign(KEY_NAME, message)
+        return self.transit.sign(self.name, message)
 
     def public_keys(self) -> dict[int, bytes]:
-        return self.transit.public_keys(KEY_NAME)
+        return self.transit.public_keys(self.name)
 
 
 def _heard(role: str, event: str) -> None:
@@ -241,11 +250,13 @@ def build(settings: Settings, *, observe: Callable[[str, str], None] = _heard) -
     if role in (ProcessRole.ALL, ProcessRole.REVEAL):
         served |= _reveal(parts, audit, policy, settings)
     if role is ProcessRole.WORKER:
-        served |= _worker(parts, audit)
+        served |= _worker(parts, audit, settings)
     own = _own_database(role)
     uow = parts.database(own)
     keys = TokenKeys(_SigningKey(parts.transit("inspect")))
-    health = Health(parts.checks())
+    health = Health(
+        parts.checks() | {"ledger": LogGuard(uow, stop_after=settings.ledger_stop_seconds).check}
+    )
     parts.closing.callback(health.close)
     return Services(
         settings=settings,
@@ -306,6 +317,9 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
     )
     return {
         "principals": Principals(uow=uow, audit=told),
+        "ledger": LedgerReading(
+            uow=uow, keys=_SigningKey(parts.transit("inspect"), LEDGER_KEY), audit=told
+        ),
         "disclosures": Disclosures(uow=uow, documents=documents, policy=policy, audit=told),
         "reading": Reading(uow=uow, fingerprints=Fingerprinter(transit), audit=told),
     }
@@ -318,7 +332,7 @@ def _reveal(
     told = audit(uow=uow)
     signing = _SigningKey(parts.transit("sign-token"))
     keys = TokenKeys(signing)
-    issuer = settings.issuer or f"http://{settings.host}:{settings.port}"
+    issuer = _issuer(settings)
     return {
         "granting": Granting(
             uow=uow,
@@ -333,13 +347,19 @@ def _reveal(
             issuer=issuer,
             audience=settings.audience,
             audit=told,
+            guard=LogGuard(uow, stop_after=settings.ledger_stop_seconds),
         ),
     }
 
 
-def _worker(parts: _Parts, audit: Callable[..., Audit]) -> dict[str, object]:
+def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> dict[str, object]:
     uow = parts.database("worker")
     told = audit(uow=uow)
+    sequencer = Sequencer(
+        uow=uow,
+        signer=_SigningKey(parts.transit("sign-ledger"), LEDGER_KEY),
+        origin=_log_origin(settings),
+    )
     keks = frozenset({rule.kek for rule in RULES.values()} | {EVIDENCE_KEK})
     return {
         "housekeeping": Housekeeping(uow=uow, audit=told, holder=_instance()),
@@ -349,4 +369,27 @@ def _worker(parts: _Parts, audit: Callable[..., Audit]) -> dict[str, object]:
             keks=keks,
             audit=told,
         ),
+        "log_keeper": LogKeeper(sequencer=sequencer, uow=uow, audit=told),
     }
+
+
+@contextmanager
+def archiving(settings: Settings) -> Iterator[Archiving]:
+    """The use case that moves old entries into files; logs in as the schema's owner.
+
+    Raises:
+        SettingsError: the owner's database URL is not set.
+    """
+    parts = _Parts(settings, _heard)
+    with parts.closing:
+        uow = parts.database("owner")
+        yield Archiving(uow=uow, audit=Audit(process_role="cli", uow=uow))
+
+
+def _log_origin(settings: Settings) -> str:
+    """The name of a log that has none yet: where it is served, as C2SP tlog-tiles advises."""
+    return f"{_issuer(settings).partition('://')[2].rstrip('/')}/v1/ledger"
+
+
+def _issuer(settings: Settings) -> str:
+    return settings.issuer or f"http://{settings.host}:{settings.port}"

@@ -33,6 +33,9 @@ CONFIG_NAME = PREFIX + "CONFIG"
 
 _LIKE_CGI = ("HTTP_", "CONTENT_", "REMOTE_", "REQUEST_", "PATH_INFO", "QUERY_STRING", "wsgi.")
 
+# What an auditor is promised: after this long without a ledger, nothing is disclosed.
+LEDGER_STOP_SECONDS = 60
+
 # A secret file larger than this is the wrong file.
 _MAX_SECRET_BYTES = 16 * 1024
 
@@ -165,6 +168,12 @@ class Settings:
     issuer: Annotated[Name | None, Wants("the URL that signs disclosure tokens")] = None
     audience: Annotated[Name, Wants("a name for the service that reveals")] = "vault-service"
     policy_file: Annotated[Path, Wants("a policy file")] = field(default_factory=_shipped_policy)
+
+    ledger_stop_seconds: Annotated[
+        int,
+        Meta(ge=2, le=86_400),
+        Wants("seconds that an entry may wait for the ledger before nothing is disclosed"),
+    ] = LEDGER_STOP_SECONDS
 
     log_level: Annotated[LogLevel, Wants("debug, info, warning or error")] = LogLevel.INFO
     log_format: Annotated[LogFormat, Wants("json or console")] = LogFormat.JSON
@@ -374,6 +383,10 @@ def _check_production(settings: Settings, problems: list[str]) -> None:
     if settings.stand_in:
         problems.append(
             f"{PREFIX}STAND_IN is refused in production: bring a PostgreSQL and a Vault of your own"
+        )
+    if settings.ledger_stop_seconds > LEDGER_STOP_SECONDS:
+        problems.append(
+            f"{PREFIX}LEDGER_STOP_SECONDS may be {LEDGER_STOP_SECONDS} at most in production"
         )
     if settings.issuer is None and settings.process_role is not ProcessRole.INGEST:
         problems.append(f"{PREFIX}ISSUER is missing: it must be {_wants()['issuer'].text}")

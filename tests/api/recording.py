@@ -15,6 +15,7 @@ from vault_service.domain.actors import Principal, Role
 from vault_service.domain.policy import Decision
 from vault_service.errors import NotAuthenticated, ServiceError
 from vault_service.services.context import Caller
+from vault_service.services.log_reading import Blob, Consistency, Inclusion, LoggedEntry, Page
 from vault_service.services.views import (
     CustomerProfile,
     CustomerView,
@@ -39,6 +40,7 @@ TOKEN = "tok_" + "0" * 28
 DISCLOSURE = "dis_" + "0" * 28
 PRINCIPAL = "prn_" + "0" * 26
 KEY = "key_" + "0" * 16
+ENTRY = "0192f0c1-7c1e-7b3a-8c55-2d1f5f3c9a10"
 API_KEY = "vk_" + "0" * 16 + "_" + "1" * 52
 
 
@@ -227,12 +229,29 @@ class _Simple:
         return method
 
 
+def ledger_answers() -> dict[str, Any]:
+    """What the log answers."""
+    logged = LoggedEntry(index=0, members={"event": "log.started"})
+    return {
+        "checkpoint": b"log.example\n1\n",
+        "verifier_keys": ["log.example+00000000+AQ=="],
+        "tile": Blob(data=b"\0" * 32),
+        "search": Page(entries=(logged,), next=None),
+        "inclusion": Inclusion(
+            id=ENTRY, index=0, entry=b"{}", leaf=b"\0" * 32, checkpoint="", proof=()
+        ),
+        "consistency": Consistency(
+            old=0, new=1, old_root=b"\0" * 32, new_root=b"\0" * 32, proof=()
+        ),
+    }
+
+
 def served(recording: Recording) -> Served:
     """The recording in the form that an application takes."""
     issued = IssuedKey(principal=principal_view(), id=KEY, state="active", key=API_KEY)
     view = disclosure_view()
     receipt = Receipt(
-        entry="0192f0c1-7c1e-7b3a-8c55-2d1f5f3c9a10",
+        entry=ENTRY,
         grant=DISCLOSURE,
         ground="protect_from_harm",
         clause="D1",
@@ -285,6 +304,7 @@ def served(recording: Recording) -> Served:
         granting=_Simple(
             recording, {"issue": IssuedDisclosureToken(expires_at=NOW, token="e.y.J")}
         ),
+        ledger=_Simple(recording, ledger_answers()),
         reveal=_Simple(
             recording,
             {

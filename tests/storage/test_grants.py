@@ -115,9 +115,20 @@ MAY_NOT = {
         "UPDATE api_keys SET state = 'active'",
         "DELETE FROM key_floors",
         "INSERT INTO policies (version) VALUES ('a')",
+        "UPDATE ledger_tree SET first_leaf = 0",
+        "DELETE FROM ledger_tree",
     ],
 }
 NOBODY_MAY = [
+    "UPDATE ledger_tiles SET hashes = ''",
+    "DELETE FROM ledger_tiles",
+    "UPDATE ledger_bundles SET packed = ''",
+    "DELETE FROM ledger_bundles",
+    "UPDATE ledger_leaves SET leaf = 0",
+    "DELETE FROM ledger_leaves",
+    "UPDATE ledger_checkpoints SET note = ''",
+    "UPDATE ledger_tail SET entry = ''",
+    "TRUNCATE ledger_tree",
     "UPDATE ledger_outbox SET entry = ''",
     "TRUNCATE ledger_outbox",
     "INSERT INTO ledger_outbox (bucket, created_at) VALUES (1, now())",
@@ -237,6 +248,11 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         },
         "vault_worker": everybody
         | {"DELETE idempotency", "DELETE ledger_outbox"}
+        | {"DELETE ledger_tail", "DELETE ledger_checkpoints", "ledger_edge.hashes"}
+        | {
+            f"ledger_tree.{name}"
+            for name in ("origin", "size", "root", "signed_size", "unsigned_since")
+        }
         | {"records.wrapped_key", "records.kek_version"}
         | {f"leases.{name}" for name in ("holder", "taken_at")}
         | {f"key_floors.{name}" for name in ("key", "min_version", "updated_at")}

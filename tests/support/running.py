@@ -207,6 +207,7 @@ def environment_of(settings: Settings, *, port: int, workers: int) -> dict[str, 
         "VAULT_PREFIX": settings.vault_prefix,
         "VAULT_SPOOL": str(settings.vault_spool),
         "ISSUER": settings.issuer,
+        "LEDGER_STOP_SECONDS": str(settings.ledger_stop_seconds),
     }
     own = {f"VAULT_SERVICE_{name}": value for name, value in given.items() if value is not None}
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}

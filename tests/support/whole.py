@@ -7,6 +7,7 @@ the sentences that many stories share. A conftest takes the fixtures over by imp
 
 from __future__ import annotations
 
+import gzip
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from vault_service.bootstrap import Services, build
 from vault_service.domain.actors import Principal, Role
 from vault_service.errors import ServiceError
 from vault_service.ledger.entries import Entry, Event, decode
+from vault_service.ledger.tiles import decode_bundle
 from vault_service.services.context import Caller
 from vault_service.services.customers import Customers
 from vault_service.services.disclosures import DisclosureDraft, Disclosures
@@ -332,20 +334,31 @@ class Stage:
 
     def outbox(self, *events: Event) -> list[Entry]:
         """The ledger's entries in the order of their ids, of some events or all."""
-        rows = self.sql("SELECT entry FROM ledger_outbox ORDER BY id")
-        entries = [decode(bytes(row[0])) for row in rows]
+        entries = self._written().values()
         return [entry for entry in entries if not events or entry.event in events]
+
+    def _written(self) -> dict[str, Entry]:
+        """Every entry by its id, in the order of ids, in the outbox or already in the log."""
+        with self.superuser() as link, link.transaction():
+            link.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            found = [
+                bytes(row[0])
+                for row in link.execute(
+                    "SELECT entry FROM ledger_outbox UNION ALL SELECT entry FROM ledger_tail"
+                )
+            ]
+            for (packed,) in link.execute("SELECT packed FROM ledger_bundles"):
+                found += decode_bundle(gzip.decompress(packed), 256)
+        entries = {(entry := decode(each)).id: entry for each in found}
+        return dict(sorted(entries.items()))
 
     @contextmanager
     def told(self, *events: Event) -> Iterator[list[Entry]]:
         """Filled with the entries that the block adds."""
-        before = [row[0] for row in self.sql("SELECT id FROM ledger_outbox")]
+        before = self._written()
         added: list[Entry] = []
         yield added
-        rows = self.sql(
-            "SELECT entry FROM ledger_outbox WHERE NOT id = ANY(%s) ORDER BY id", [before]
-        )
-        entries = [decode(bytes(row[0])) for row in rows]
+        entries = [entry for entry in self._written().values() if entry.id not in before]
         added += [entry for entry in entries if not events or entry.event in events]
 
     @contextmanager
@@ -443,6 +456,8 @@ def settings_for(
             vault_prefix=mount.prefix,
             vault_spool=folder,
             issuer="https://vault.example",
+            # Stories read what was told from the outbox, so no sequencer empties it.
+            ledger_stop_seconds=86_400,
         )
 
     return settings

@@ -28,6 +28,8 @@ B = TypeVar("B")
 Q = TypeVar("Q")
 
 JSON: Final = "application/json"
+# Names of path parameters that may hold slashes.
+_SPANNING: Final = frozenset(("tile",))
 _encoder: Final = msgspec.json.Encoder(decimal_format="string")
 
 
@@ -46,9 +48,15 @@ class Call(Generic[B, Q]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A result on its way out; no body makes a 204."""
+    """A result on its way out; neither body nor data make a 204.
+
+    Attributes:
+        body: what is sent as JSON.
+        data: bytes that are sent as they are, under the operation's `media`.
+    """
 
     body: object | None = field(default=None, repr=False)
+    data: bytes | None = field(default=None, repr=False)
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -84,6 +92,7 @@ class Operation:
         codes: error codes of its own, besides those that every call can answer.
         example: a request body that works, where it has a body.
         optional_body: whether no body stands for an empty object.
+        media: content type of the answer.
         rate: what it counts against.
         handler: the function.
     """
@@ -103,12 +112,16 @@ class Operation:
     codes: tuple[str, ...] = ()
     example: Mapping[str, Any] | None = None
     optional_body: bool = False
+    media: str = JSON
     rate: Rate = Rate.CALLS
 
     @property
     def rule(self) -> str:
         """The path as Flask writes it."""
-        return self.path.replace("{", "<").replace("}", ">")
+        path = self.path
+        for name in _SPANNING:
+            path = path.replace(f"{{{name}}}", f"{{path:{name}}}")
+        return path.replace("{", "<").replace("}", ">")
 
     def served_by(self, process_role: ProcessRole) -> bool:
         """Whether a process of this role has the route."""
@@ -192,6 +205,10 @@ class Runner:
                 request=request,
             )
         )
+        if answer.data is not None:
+            return Response(
+                answer.data, answer.status, dict(answer.headers), content_type=operation.media
+            )
         if answer.body is None:
             return Response(status=204 if answer.status == 200 else answer.status)
         encoded = _encoder.encode(answer.body)

@@ -103,6 +103,17 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "idempotency_in_progress": "The first request of this Idempotency-Key is under way.",
         "legal_hold": "A legal hold forbids the erasure.",
         "bootstrap_in_progress": "Another first start is under way.",
+        # the ledger
+        "ledger_behind": "The ledger is not being written; nothing is disclosed meanwhile.",
+        "ledger_checkpoint_not_found": "The ledger was not signed yet.",
+        "ledger_tile_not_found": "The ledger has no such tile, or does not have it yet.",
+        "ledger_archived": "These entries were archived to a file.",
+        "archive_too_recent": "The last three months of entries stay at hand.",
+        "nothing_to_archive": "No bundle of entries is that old.",
+        "ledger_entry_not_found": "The ledger has no such entry.",
+        "ledger_entry_pending": "The entry waits for the next signed head; ask again in a second.",
+        "ledger_inconsistent": "The stored ledger contradicts itself; an alarm.",
+        "ledger_size_unknown": "The ledger never had this size.",
         # principals
         "name_taken": "A principal has this name.",
         "role_unknown": "There is no such role.",

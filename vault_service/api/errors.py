@@ -26,6 +26,7 @@ from vault_service.errors import (
     ServiceError,
     Unavailable,
 )
+from vault_service.ledger.faults import LogError
 from vault_service.web import metrics
 from vault_service.web.context import current
 
@@ -132,6 +133,9 @@ def as_service_error(error: Exception) -> ServiceError:
         return Unavailable("the key service refused this service", code=error.code, retry_after=30)
     if isinstance(error, CiphertextRejected):
         return ServiceError("the stored value could not be verified", code="value_unreadable")
+    if isinstance(error, LogError):
+        _log.error("alarm", alarm=error.code)
+        return ServiceError("the stored ledger contradicts itself", code="ledger_inconsistent")
     return ServiceError("the service failed; the request id finds the reason in its log")
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from vault_service import __version__
-from vault_service.api.calls import Operation
+from vault_service.api.calls import JSON, Operation
 from vault_service.api.errors import ProblemDocument, title_of
 from vault_service.api.schemas import AliveOut, ReadyOut, TokenIn
 from vault_service.domain.actors import PERMISSIONS
@@ -23,6 +23,8 @@ _PATH_WORDS: Final = {
     "disclosure": "A disclosure request, `dis_…`.",
     "principal": "A principal, `prn_…`, or `me`.",
     "key": "An API key's id, `key_…`.",
+    "tile": "`<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]`, as C2SP tlog-tiles names them.",
+    "entry": "A ledger entry's id, such as a receipt's `entry`.",
 }
 _ABOUT: Final = """\
 Values in, tokens and masks out. A value comes back only against a disclosure token, and a
@@ -154,6 +156,8 @@ def _responses(operation: Operation, named: Mapping[type, Any]) -> dict[str, Any
     responses: dict[str, Any] = {}
     for status, kind in sorted(operation.answers.items()):
         responses[str(status)] = _response("Done", None if kind is None else named[kind])
+        if operation.media != JSON:
+            responses[str(status)]["content"] = {operation.media: {"schema": {"type": "string"}}}
     statuses = {401, 403, 422, 429, 500, 503}
     if operation.body is not None:
         statuses |= {400, 413, 415}

@@ -31,6 +31,7 @@ _LAZY: Final = {
     "tokens": _HERE + "tokens:group",
     "disclosures": _HERE + "disclosures:group",
     "principals": _HERE + "principals:group",
+    "ledger": _HERE + "ledger:group",
     "keys": _HERE + "key_commands:group",
     "database": _HERE + "database:group",
     "policy": _HERE + "policy:group",

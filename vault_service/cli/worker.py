@@ -6,6 +6,7 @@ is undone by the database. A dependency that is away is waited for, never a reas
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -20,8 +21,10 @@ from vault_service import bootstrap, hardening, logs, settings
 from vault_service.cli.commands import PlainCommand
 from vault_service.cli.session import session
 from vault_service.errors import ServiceError, SettingsError
+from vault_service.ledger.faults import LogError
 from vault_service.services.housekeeping import Housekeeping, Swept
 from vault_service.services.lifecycle import Lifecycle
+from vault_service.services.log_keeper import LogKeeper
 from vault_service.settings import LogFormat, ProcessRole
 
 PERIOD: Final = 30.0
@@ -61,14 +64,35 @@ def run(*, period: float = PERIOD, once: bool = False) -> None:
     )
     services = bootstrap.build(found)
     try:
-        if services.housekeeping is None:
+        if services.housekeeping is None or services.log_keeper is None:
             raise SettingsError("this process role has nothing to do by itself")
         if once:
             _rounds(services.housekeeping, threading.Event())
+            services.log_keeper.finish()
             return
-        Loop(services.housekeeping, services.lifecycle, period=period).run(stop_on_signals())
+        Loop(services.housekeeping, services.lifecycle, services.log_keeper, period=period).run(
+            stop_on_signals()
+        )
     finally:
         services.close()
+
+
+def _keep_log(keeper: LogKeeper, stop: threading.Event) -> None:
+    """Keep the log; whatever ends this thread ends the process, so that it is started anew."""
+    try:
+        keeper.run(stop)
+    except BaseException:
+        _log.exception("alarm", alarm="ledger_keeper_failed")
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise
+
+
+def _close_log(keeper: LogKeeper) -> None:
+    """Bring what this process wrote last, its end included, under a signed head."""
+    try:
+        keeper.finish()
+    except (ServiceError, KeysError, LogError) as error:
+        _log.warning("ledger not closed", code=error.code)
 
 
 def stop_on_signals() -> threading.Event:
@@ -86,9 +110,17 @@ def stop_on_signals() -> threading.Event:
 class Loop:
     """Rounds and the pauses between them."""
 
-    def __init__(self, housekeeping: Housekeeping, lifecycle: Lifecycle, *, period: float) -> None:
+    def __init__(
+        self,
+        housekeeping: Housekeeping,
+        lifecycle: Lifecycle,
+        keeper: LogKeeper,
+        *,
+        period: float,
+    ) -> None:
         self._housekeeping = housekeeping
         self._lifecycle = lifecycle
+        self._keeper = keeper
         self._period = period
         self._announced = False
         self._failures = 0
@@ -96,12 +128,17 @@ class Loop:
     def run(self, stop: threading.Event) -> None:
         """Go round until `stop` is set."""
         _log.info("worker started", seconds=self._period)
+        # The log has a thread of its own: it must not wait for a round that takes long.
+        keeping = threading.Thread(target=_keep_log, args=(self._keeper, stop), name="ledger")
+        keeping.start()
         while not stop.is_set():
             began = time.monotonic()
             pause = self._round(stop)
             stop.wait(max(0.0, pause - (time.monotonic() - began)))
         if self._announced:
             self._tell_end()
+        keeping.join()
+        _close_log(self._keeper)
         _log.info("worker stopped")
 
     def _round(self, stop: threading.Event) -> float:

@@ -73,6 +73,7 @@ class Event(StrEnum):
 
     LOG_STARTED = "log.started"
     LOG_STOPPED = "log.stopped"
+    LOG_ARCHIVED = "log.archived"
     POLICY_ADOPTED = "policy.adopted"
 
     ACCESS_DENIED = "access.denied"
@@ -165,6 +166,7 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
         ),
         Event.LOG_STARTED: _shape("", "version origin instance"),
         Event.LOG_STOPPED: _shape("", "version origin instance"),
+        Event.LOG_ARCHIVED: _shape("count", "first end sha256"),
         Event.POLICY_ADOPTED: _shape("policy", "name dated replaces"),
         Event.ACCESS_DENIED: _shape("reason", "action", Outcome.REFUSED),
         Event.AUTHENTICATION_FAILED: _shape("reason", "method", Outcome.REFUSED),

@@ -19,6 +19,7 @@ from keys.errors import CiphertextRejected
 from keys.fingerprint import Fingerprint
 from keys.rotation import Begun
 from keys.secret import Secret
+from vault_service.services.log_ports import Log
 
 _T = TypeVar("_T")
 
@@ -629,6 +630,11 @@ class Transaction(Protocol):
     @property
     def leases(self) -> Leases:
         """The repository of leases."""
+        ...
+
+    @property
+    def log(self) -> Log:
+        """The repository of the verifiable log."""
         ...
 
     def rollback(self) -> None:

@@ -44,6 +44,7 @@ from vault_service.services.context import Caller
 from vault_service.services.disclosure_token import DisclosureClaims, TokenVerifier
 from vault_service.services.disclosures import state_now, told_grant
 from vault_service.services.gather import Gather
+from vault_service.services.log_guard import LogGuard
 from vault_service.services.ports import (
     DisclosureRow,
     OutboxEntry,
@@ -104,6 +105,7 @@ class Reveal:
         issuer: str,
         audience: str,
         audit: Audit,
+        guard: LogGuard,
     ) -> None:
         self._uow = uow
         self._unwrapping = unwrapping
@@ -111,6 +113,7 @@ class Reveal:
         self._issuer = issuer
         self._audience = audience
         self._audit = audit
+        self._guard = guard
         self._calls = Gather[_Asked, RevealAnswer](self._run, max_batch=MAX_BATCH)
 
     def submit(
@@ -135,9 +138,11 @@ class Reveal:
             InvalidInput: the list of tokens is wrong.
             NotFound: none of the records is there any more; the use is not spent.
             VaultUnavailable: no key could be unwrapped; the use is not spent.
-            Unavailable: the database is; with code `commit_unknown` the use counts as spent.
+            Unavailable: the database is; with code `commit_unknown` the use counts as spent, with
+                code `ledger_behind` nothing is disclosed until the ledger is written again.
         """
         self._audit.require(caller, Action.REVEAL)
+        self._guard.require()
         if not 1 <= len(tokens) <= MAX_TOKENS:
             raise InvalidInput(
                 f"1 to {MAX_TOKENS} tokens at once", code="batch_size", pointer="/tokens"

@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -149,6 +150,82 @@ ledger_outbox: Final = Table(
     PrimaryKeyConstraint("bucket", "id"),
     _bucket_range(),
     CheckConstraint("octet_length(entry) <= 4096", name="entry_size"),
+    # The order in which the sequencer takes entries.
+    Index("ix_ledger_outbox_created_at", "created_at"),
+)
+
+# The log itself has no bucket: one sequencer writes it, and nothing waits for it.
+ledger_tree: Final = Table(
+    "ledger_tree",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("origin", Text),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("signed_size", BigInteger, nullable=False),
+    _time("unsigned_since"),
+    Column("first_leaf", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one"),
+    CheckConstraint("octet_length(root) = 32", name="root"),
+    CheckConstraint(
+        "signed_size <= size AND first_leaf <= size AND mod(first_leaf, 256) = 0", name="sizes"
+    ),
+)
+
+# The partial tile of each level: the only part of the tree that is ever written twice.
+ledger_edge: Final = Table(
+    "ledger_edge",
+    metadata,
+    Column("level", SmallInteger, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
+    CheckConstraint(
+        "mod(octet_length(hashes), 32) = 0 AND octet_length(hashes) < 8192", name="partial"
+    ),
+)
+
+ledger_tiles: Final = Table(
+    "ledger_tiles",
+    metadata,
+    Column("level", SmallInteger, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("hashes", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("level", "number"),
+    CheckConstraint("octet_length(hashes) = 8192", name="full"),
+)
+
+ledger_bundles: Final = Table(
+    "ledger_bundles",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    # The bundle as tlog-tiles has it, gzip.
+    Column("packed", LargeBinary, nullable=False),
+    Column("terms", ARRAY(BigInteger), nullable=False),
+    _time("first_at", nullable=False),
+    _time("last_at", nullable=False),
+    Index("ix_ledger_bundles_terms", "terms", postgresql_using="gin"),
+)
+
+# The entries of the partial bundle.
+ledger_tail: Final = Table(
+    "ledger_tail",
+    metadata,
+    Column("leaf", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry", LargeBinary, nullable=False),
+)
+
+ledger_leaves: Final = Table(
+    "ledger_leaves",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("leaf", BigInteger, nullable=False),
+)
+
+ledger_checkpoints: Final = Table(
+    "ledger_checkpoints",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", LargeBinary, nullable=False),
+    _time("signed_at", nullable=False, now=True),
 )
 
 principals: Final = Table(

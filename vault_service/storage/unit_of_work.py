@@ -20,6 +20,7 @@ from vault_service.storage.durability import check_durability, check_schema
 from vault_service.storage.failures import Contended
 from vault_service.storage.idempotency import SqlIdempotency
 from vault_service.storage.keys import SqlKeyFloors, SqlLeases, SqlPolicies
+from vault_service.storage.log import SqlLog
 from vault_service.storage.outbox import SqlOutbox
 from vault_service.storage.principals import SqlPrincipals
 from vault_service.storage.records import SqlRecords
@@ -104,6 +105,11 @@ class SqlTransaction:
     def leases(self) -> SqlLeases:
         """Rows that only one worker holds at a time."""
         return SqlLeases(self._session)
+
+    @property
+    def log(self) -> SqlLog:
+        """The verifiable log."""
+        return SqlLog(self._session)
 
     def rollback(self) -> None:
         """Undo everything; the block's end then commits nothing."""
