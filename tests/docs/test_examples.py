@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import tomllib
+import urllib.request
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.docs.first_run import FirstRun
 from tests.docs.pages import DOCS, GUIDES, page, tour
+from vault_service.api.codes import CODES
 
 RUN = ("billing", "support", "officer", "auditor")
 
@@ -48,3 +52,38 @@ def test_guides_examples_work_as_pasted(guide: str, first_run: FirstRun, tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
     problems = [each["code"] for each in _objects(done.stdout) if "request_id" in each]
     assert not problems, done.stdout
+
+
+def test_every_code_stands_on_the_services_own_page(first_run: FirstRun) -> None:
+    """`/docs` has a place for each code, where the `type` of a problem leads."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{first_run.port}/docs", timeout=10) as answer:
+        text = answer.read().decode()
+    assert not [code for code in CODES if f'id="error-{code}"' not in text]
+
+
+def test_break_glass_lets_one_key_count(first_run: FirstRun, tmp_path: Path) -> None:
+    """The operator's way back works, takes the database's owner, and leaves its traces."""
+    prepared = "\n".join(["set -euo pipefail", *page(DOCS / "README.md").blocks("sh")])
+    made = first_run.shell(
+        prepared
+        + """
+call operator POST /v1/principals -d '{"name": "officer-3", "roles": ["officer"]}' | tee made
+grep -o 'vk_[0-9a-z_]*' made > "$KEYS/officer-3"
+call officer-3 GET /v1/principals/me""",
+        tmp_path,
+    )
+    assert made.returncode == 0, made.stderr
+    issued, before = _objects(made.stdout)
+    assert (issued["state"], before["code"]) == ("pending", "credential_pending")
+    (statement,) = [
+        text for text in page(GUIDES / "operator.md").blocks("sql") if "api_keys" in text
+    ]
+    settings = tomllib.loads((first_run.state / "service.toml").read_text(encoding="utf-8"))
+    with psycopg.connect(settings["database_owner_url"], autocommit=True) as link:
+        changed = link.execute(statement.replace(":'key'", "%s").encode(), [issued["id"]])
+        assert changed.rowcount == 1
+    after = first_run.shell(prepared + "\ncall officer-3 GET /v1/principals/me", tmp_path)
+    (me,) = _objects(after.stdout)
+    assert me["keys"][0]["state"] == "active"
+    assert me["keys"][0]["confirmed_by"] is None
+    assert me["keys"][0]["created_by"] != me["id"]
