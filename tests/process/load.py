@@ -11,6 +11,7 @@ import json
 import random
 import threading
 import time
+import uuid
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -137,7 +138,7 @@ class Load:
         with self._lock:
             count = self._random.choice((1, 1, 1, BATCH))
             customer = self._random.choice(self._customers)
-            key = f"k-{self._random.getrandbits(64):016x}"
+            key = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
         items = [
             {"class": "payment_card", "customer": customer, "value": card(number)}
             for number in self._take(count)
