@@ -268,3 +268,20 @@ def test_alarms_are_told() -> None:
     raised |= {code for code, meaning in CODES.items() if meaning.endswith("an alarm.")}
     assert len(raised) > 4
     assert not {alarm for alarm in raised if f"`{alarm}`" not in told}
+
+
+def test_every_code_of_the_service_is_documented() -> None:
+    """What any use case can answer with stands in the one table of codes."""
+    # A name that only the service itself writes, and never a caller.
+    own = {"jti_malformed"}
+    used = set()
+    for room in ("domain", "services", "web", "api"):
+        for _, tree in modules(f"vault_service/{room}"):
+            for node in ast.walk(tree):
+                if isinstance(node, ast.keyword) and node.arg == "code":
+                    used.add(getattr(node.value, "value", None))
+                elif isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple):
+                    used.add(getattr(node.value.elts[0], "value", None))
+    found = {code for code in used if isinstance(code, str)}
+    assert len(found) > 100
+    assert found - own <= CODES.keys()

@@ -146,6 +146,11 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "duration_not_allowed": "The ground does not last so long.",
         "scope_missing": "The request names neither tokens nor a customer and classes.",
         "scope_ambiguous": "The request names both tokens and a customer.",
+        "scope_empty": "No record has any of these tokens, or no class is named.",
+        "scope_repeats": "A token is named twice.",
+        "scope_too_large": "The request names more tokens than one reveal can carry.",
+        "fields_empty": "No field is named; leave fields out for all of them.",
+        "fields_repeat": "A field is named twice.",
         "state_unknown": "There is no such state.",
         # disclosures: the steps
         "own_request": "Nobody decides on a request of his own.",
