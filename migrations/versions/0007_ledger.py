@@ -35,6 +35,14 @@ TABLES: Final = (
     "ledger_edge",
     "ledger_tree",
 )
+EAGER: Final = (
+    "autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,"
+    " autovacuum_vacuum_insert_threshold = -1, autovacuum_vacuum_cost_delay = 0,"
+    " autovacuum_analyze_threshold = 100000"
+)
+EAGER_TOAST: Final = (
+    "toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 10000"
+)
 NOW: Final = sa.text("now()")
 TIME: Final = postgresql.TIMESTAMP(timezone=True)
 EMPTY_TREE: Final = """
@@ -56,6 +64,9 @@ $$
 
 def upgrade() -> None:
     op.create_index("ix_ledger_outbox_created_at", "ledger_outbox", ["created_at"])
+    # Every row of the outbox is deleted soon: its space is taken back before it grows.
+    op.execute(f"ALTER TABLE ledger_outbox SET ({EAGER})")
+    op.execute(f"ALTER TABLE ledger_outbox SET ({EAGER_TOAST})")
     _tree()
     _entries()
     op.create_table(
@@ -74,6 +85,9 @@ def downgrade() -> None:
         op.drop_table(table)
     op.execute(f"REVOKE SELECT (created_at) ON ledger_outbox FROM {OTHERS}")
     op.drop_index("ix_ledger_outbox_created_at", "ledger_outbox")
+    for names in (EAGER, EAGER_TOAST):
+        reset = ", ".join(name.partition(" = ")[0] for name in names.split(", "))
+        op.execute(f"ALTER TABLE ledger_outbox RESET ({reset})")
 
 
 def _tree() -> None:

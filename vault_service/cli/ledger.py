@@ -16,6 +16,7 @@ from vault_service import settings
 from vault_service.cli import screen
 from vault_service.cli.commands import ApiCommand, PlainCommand, api
 from vault_service.cli.exits import Failed
+from vault_service.cli.ledger_cosign import cosign
 from vault_service.cli.ledger_files import fetch_export, progress_bar, read_keys, told
 from vault_service.cli.session import session
 from vault_service.ledger import checkpoint as checkpoints
@@ -307,3 +308,6 @@ def _bytes(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except ValueError as error:
         raise LogError("a hash is not base64", code="ledger_proof_rejected") from error
+
+
+group.add_command(cosign)

@@ -23,11 +23,11 @@ from vault_service.ledger import note as notes
 from vault_service.ledger.checkpoint import Checkpoint
 from vault_service.ledger.faults import EntriesMissing, TileMalformed, TileMissing
 from vault_service.ledger.merkle import HASH_SIZE
-from vault_service.ledger.terms import matches, term
 from vault_service.ledger.tiles import WIDTH, Tile
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.log_ports import LogReading, LogState, Wanted
+from vault_service.services.log_terms import matches, term
 from vault_service.services.log_tiles import at_edge, fetcher
 from vault_service.services.ports import UnitOfWork
 from vault_service.services.token_keys import PublicKeys
@@ -50,7 +50,7 @@ class Question:
     """Which entries are wanted.
 
     Attributes:
-        names: kind -> name: event, actor, token, customer, grant, principal, key, request.
+        names: kind -> name: event, actor, token, customer, grant, principal, key.
         since: at this time or later.
         until: at this time or earlier.
         cursor: where the page before ended.
@@ -205,12 +205,13 @@ class LedgerReading:
                     code="ledger_entry_pending",
                 )
             fetch = fetcher(tx.log, state.edge)
-            proof = tiles.prove(merkle.inclusion_ranges(index, head.size), fetch)
-            (leaf,) = tiles.prove([(index, index + 1)], fetch)
+            leaf, *proof = tiles.prove(
+                [(index, index + 1), *merkle.inclusion_ranges(index, head.size)], fetch
+            )
             return Inclusion(
                 id=str(wanted),
                 index=index,
-                entry=_entry(tx.log, index),
+                entry=_entry(tx.log, index, state.edge.size),
                 leaf=leaf,
                 checkpoint=note.decode(),
                 proof=tuple(proof),
@@ -235,12 +236,11 @@ class LedgerReading:
             if not 0 <= old <= new <= state.edge.size:
                 raise InvalidInput("the log has no such sizes", code="ledger_size_unknown")
             fetch = fetcher(tx.log, state.edge)
+            old_root, new_root, *proof = tiles.prove(
+                [(0, old), (0, new), *merkle.consistency_ranges(old, new)], fetch
+            )
             return Consistency(
-                old=old,
-                new=new,
-                old_root=tiles.root_of(old, fetch),
-                new_root=tiles.root_of(new, fetch),
-                proof=tuple(tiles.prove(merkle.consistency_ranges(old, new), fetch)),
+                old=old, new=new, old_root=old_root, new_root=new_root, proof=tuple(proof)
             )
 
 
@@ -300,11 +300,12 @@ def _unpack(packed: bytes) -> list[bytes]:
     return tiles.decode_bundle(gzip.decompress(packed), WIDTH)
 
 
-def _entry(log: LogReading, index: int) -> bytes | None:
-    """The entry of a leaf, unless it was archived."""
-    found = dict(log.tail()).get(index)
-    if found is not None:
-        return found
+def _entry(log: LogReading, index: int, size: int) -> bytes | None:
+    """The entry of a leaf of a log that was of this size a moment ago; None if it was archived."""
+    if index // WIDTH == size // WIDTH:
+        found = dict(log.tail()).get(index)
+        if found is not None:
+            return found
     packed = log.bundles([index // WIDTH]).get(index // WIDTH)
     return None if packed is None else _unpack(packed)[index % WIDTH]
 

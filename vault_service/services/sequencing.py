@@ -23,7 +23,6 @@ from vault_service.ledger import merkle, tiles
 from vault_service.ledger.checkpoint import Checkpoint
 from vault_service.ledger.faults import EdgeBroken, EntriesMissing, LogError, LogForked
 from vault_service.ledger.note import VerifierKey
-from vault_service.ledger.terms import outline
 from vault_service.services.log_ports import (
     Appended,
     LogReading,
@@ -32,6 +31,7 @@ from vault_service.services.log_ports import (
     NewBundle,
     WaitingEntry,
 )
+from vault_service.services.log_terms import outline
 from vault_service.services.log_tiles import fetcher
 from vault_service.services.ports import UnitOfWork
 
@@ -227,7 +227,7 @@ def _bundle(number: int, entries: list[bytes], fallback: datetime) -> NewBundle:
     return NewBundle(
         number=number,
         packed=gzip.compress(tiles.encode_bundle(entries), _PACKING, mtime=0),
-        terms=tuple(sorted(frozenset[int]().union(*(each.terms for each in outlines)))),
+        terms=tuple(sorted({term for each in outlines for term in each.terms})),
         first_at=min(times),
         last_at=max(times),
     )
