@@ -83,11 +83,6 @@ def range_hash(start: int, end: int, read: ReadNode) -> bytes:
     return fold([read(height, index) for height, index in subtrees(start, end)])
 
 
-def root(size: int, read: ReadNode) -> bytes:
-    """The root of the tree of the first `size` leaves."""
-    return range_hash(0, size, read)
-
-
 def _split(size: int) -> int:
     """The largest power of two below `size`, which is at least 2."""
     return 1 << ((size - 1).bit_length() - 1)

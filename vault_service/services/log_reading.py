@@ -401,7 +401,7 @@ class _Search:
                 return None
             if question.until is not None and at > question.until:
                 return None
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             # No entry of ours, so it has no name and no time that anybody could ask for.
             return None if question.names or question.since or question.until else {}
         return members
