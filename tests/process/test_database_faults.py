@@ -26,8 +26,8 @@ from vault_service.embedded.postgres import Postgres
 # Seconds: the design's limit for an answer, with a little for a busy machine, and the way back.
 WITHIN: Final = 3.3
 BACK_WITHIN: Final = 15.0
-# `overloaded` is told to those who waited behind somebody who found out.
-CODES: Final = ("database_unavailable", "commit_unknown", "overloaded")
+# The last two are told to those who waited behind somebody who found out.
+CODES: Final = ("database_unavailable", "commit_unknown", "overloaded", "timed_out")
 NUMBER: Final = "4242424242424242"
 OTHER: Final = "5555555555554444"
 THIRD: Final = "378282246310005"
