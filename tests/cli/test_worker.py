@@ -11,6 +11,7 @@ from vault_service.cli.worker import Loop
 from vault_service.errors import Unavailable
 from vault_service.services.housekeeping import BATCH, Housekeeping, Swept
 from vault_service.services.lifecycle import Lifecycle
+from vault_service.services.log_keeper import LogKeeper
 
 
 class Sweeps:
@@ -52,11 +53,23 @@ class Told:
         self._tell("stopped")
 
 
+class Keeps:
+    """A keeper of a log in which nothing happens."""
+
+    def run(self, stop: threading.Event) -> None:
+        """Until it is told to stop."""
+        stop.wait()
+
+    def finish(self) -> None:
+        """Nothing is left."""
+
+
 def run(outcomes: list[Any], told: Told, *, period: float = 0.01) -> list[Any]:
     """Run the worker through the outcomes; returns those that are left."""
     stop = threading.Event()
     sweeps = Sweeps(stop, outcomes)
-    loop = Loop(cast("Housekeeping", sweeps), cast("Lifecycle", told), period=period)
+    keeper = cast("LogKeeper", Keeps())
+    loop = Loop(cast("Housekeeping", sweeps), cast("Lifecycle", told), keeper, period=period)
     thread = threading.Thread(target=loop.run, args=(stop,))
     thread.start()
     thread.join(20)
