@@ -39,6 +39,7 @@ def test_the_export_verifies_and_says_what_it_holds(
     log: LogStage, written: list[Entry], tmp_path: Path
 ) -> None:
     """The verifier re-derives the signed root from the entries and continues an older head."""
+    log.keeper.finish()
     before = log.checkpoint()
     earlier = verified(log.export(tmp_path / "earlier.tar"), log.keys())
     log.fill(300)
@@ -87,8 +88,11 @@ def test_two_sizes_are_proven_consistent(log: LogStage, written: list[Entry]) ->
     assert wrong.code == "ledger_size_unknown"
 
 
-def test_an_entry_that_waits_is_told_apart_from_one_that_is_not(log: LogStage) -> None:
+def test_an_entry_that_waits_is_told_apart_from_one_that_is_not(
+    log: LogStage, written: list[Entry]
+) -> None:
     """Sequenced and unsigned is 409; never written is 404."""
+    assert written
     (waiting,) = log.write(entry(log.rng))
     assert refusal(lambda: log.reading.inclusion(log.auditor, waiting.id), NotFound)
     log.sequencer.sequence()
@@ -142,7 +146,7 @@ def test_entries_are_found_by_every_name(log: LogStage, written: list[Entry]) ->
 def test_pages_lose_and_repeat_nothing(log: LogStage, written: list[Entry]) -> None:
     """All pages together are the log, upwards and downwards, whatever the page's size."""
     whole = [each["id"] for each in entries_of(log)]
-    assert len(written) < len(whole)
+    assert len(written) <= len(whole)
     for limit in (97, 256, 500):
         assert _ids(log, Question(limit=limit)) == whole
         assert _ids(log, Question(limit=limit, newest_first=True)) == whole[::-1]

@@ -16,6 +16,7 @@ from tests.support.log_stage import LogStage, entry, verified
 from tests.support.whole import refusal
 from vault_service.errors import NotFound, Unavailable
 from vault_service.ledger.faults import EntriesMissing, LogError, TileMissing
+from vault_service.ledger.tiles import decode_bundle
 from vault_service.ledger.verify import Verified
 from vault_service.services import archiving as archives
 from vault_service.services.archiving import _require_whole
@@ -268,5 +269,32 @@ def test_an_archive_that_holds_too_little_is_refused(log: LogStage, tmp_path: Pa
     with log.uow.begin(read_only=True) as tx, without(log, "ledger_bundles", "number = 1"):
         from vault_service.ledger.export import ExportWriter
 
-        with (tmp_path / "part.tar").open("wb") as stream, pytest.raises(EntriesMissing):
-            archives._put_bundles(ExportWriter(stream), tx.log, range(2), None)
+        with (tmp_path / "part.tar").open("wb") as stream:
+            archives._put_bundles(ExportWriter(stream), tx.log, range(1), None)
+            with pytest.raises(EntriesMissing):
+                archives._put_bundles(ExportWriter(stream), tx.log, range(2), None)
+
+
+def test_what_becomes_full_or_goes_while_it_is_read_is_found_or_passed_by(
+    log: LogStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two statements a partial bundle may become full, and an old one be archived."""
+    from vault_service.services.log_reading import _entry
+    from vault_service.storage.log import SqlLog
+
+    _fill_to(log, 9)
+    _fill_to(log, 9)
+    with log.uow.begin(read_only=True) as tx:
+        bundle = log.read("tile/entries/000")
+        assert bundle is not None
+        assert _entry(tx.log, 5, 10) == decode_bundle(bundle, 256)[5]
+    whole = SqlLog.bundles
+    monkeypatch.setattr(
+        SqlLog,
+        "bundles",
+        lambda self, numbers: {
+            number: packed for number, packed in whole(self, numbers).items() if number
+        },
+    )
+    page = log.reading.search(log.auditor, Question(limit=1))
+    assert page.entries[0].index == 256

@@ -27,7 +27,7 @@ PROOFS = 300
 # plain INSERT's rate. The suite's own bounds only catch what got slower by its nature.
 VERIFY_SECONDS = 10.0
 PROOF_MS = 20.0 if campaign.under_way() else 100.0
-APPEND_SHARE = 0.7 if campaign.under_way() else 0.4
+APPEND_SHARE = 0.7 if campaign.under_way() else 0.3
 CLIENTS = 8
 SECONDS = 6.0 if campaign.under_way() else 1.5
 WRITE_AT_ONCE = 4_096
