@@ -440,8 +440,8 @@ def settings_for(
 
     def settings(role: ProcessRole) -> Settings:
         admin = admin_of(mount)
-        for vault_role in ROLES:  # as many logins as two processes of these settings need
-            spool.issue(admin, vault_role, folder, 2)
+        for vault_role in ROLES:  # more logins than the processes of a story need
+            spool.issue(admin, vault_role, folder, 16)
         admin.close()
         return Settings(
             env=Environment.DEVELOPMENT,
