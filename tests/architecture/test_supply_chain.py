@@ -18,11 +18,11 @@ LOCKS = ("requirements.txt", "requirements-dev.txt")
 
 
 def pins(lock: str) -> dict[str, list[str]]:
-    """Name and version -> hashes, of a lock file."""
+    """Name and version -> hashes, of a lock file; extras are not part of a name."""
     found: dict[str, list[str]] = {}
     for line in (ROOT / lock).read_text(encoding="utf-8").splitlines():
-        if (name := re.match(r"[a-z0-9][^ ]*==[^ ]+", line)) is not None:
-            found[name[0]] = []
+        if (release := re.match(r"([a-z0-9][^ \[]*)(?:\[[a-z,]+\])?(==[^ ]+)", line)) is not None:
+            found[release[1] + release[2]] = []
         elif "--hash=sha256:" in line:
             found[list(found)[-1]].append(line.partition("sha256:")[2][:64])
     return found
