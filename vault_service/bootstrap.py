@@ -38,9 +38,11 @@ from vault_service.services.disclosure_token import TokenIssuer, TokenVerifier
 from vault_service.services.disclosures import Disclosures
 from vault_service.services.documents import KEK as EVIDENCE_KEK
 from vault_service.services.documents import Documents
+from vault_service.services.duties import Duty
 from vault_service.services.erasure import Erasure
 from vault_service.services.granting import Granting
 from vault_service.services.health import Check, Finding, Health, Remembered
+from vault_service.services.housekeeping import PERIOD as HOUSEKEEPING_PERIOD
 from vault_service.services.housekeeping import Housekeeping
 from vault_service.services.key_rotation import KeyRotation
 from vault_service.services.lifecycle import Lifecycle
@@ -90,6 +92,7 @@ class Services:
     granting: Granting | None = None
     reveal: Reveal | None = None
     housekeeping: Housekeeping | None = None
+    duties: tuple[Duty, ...] = ()
     key_rotation: KeyRotation | None = None
     log_keeper: LogKeeper | None = None
     ledger: LedgerReading | None = None
@@ -361,8 +364,10 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
         origin=_log_origin(settings),
     )
     keks = frozenset({rule.kek for rule in RULES.values()} | {EVIDENCE_KEK})
+    housekeeping = Housekeeping(uow=uow, audit=told, holder=_instance())
     return {
-        "housekeeping": Housekeeping(uow=uow, audit=told, holder=_instance()),
+        "housekeeping": housekeeping,
+        "duties": (Duty(name="housekeeping", period=HOUSEKEEPING_PERIOD, run=housekeeping.run),),
         "key_rotation": KeyRotation(
             uow=uow,
             rotator=_Rotator(parts.transit("rotate", budget=JOB_BUDGET)),

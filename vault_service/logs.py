@@ -37,7 +37,7 @@ FIELDS: Final = frozenset(
         "token", "tokens", "customer", "disclosure", "grant", "ground", "clause", "policy",
         "data_class", "vault_role", "transit_key", "key_version", "database_role", "name",
         "setting", "address", "host", "port", "workers", "threads", "pid", "signal", "folder",
-        "file", "hint", "vault_event", "migration", "url", "size", "root", "origin",
+        "file", "hint", "vault_event", "migration", "url", "size", "root", "origin", "duty",
     }
 )  # fmt: skip
 

@@ -1,34 +1,16 @@
-"""The worker's rounds: when others are at it, when much is due, when nothing answers."""
+"""The worker's duties: their rounds, when one fails or takes long, when nothing answers."""
 
 from __future__ import annotations
 
 import threading
-from typing import Any, cast
-
-import pytest
+from collections.abc import Callable
+from typing import cast
 
 from vault_service.cli.worker import Loop
 from vault_service.errors import Unavailable
-from vault_service.services.housekeeping import BATCH, Housekeeping, Swept
+from vault_service.services.duties import Duty
 from vault_service.services.lifecycle import Lifecycle
 from vault_service.services.log_keeper import LogKeeper
-
-
-class Sweeps:
-    """Housekeeping that gives these outcomes in turn and then stops the worker."""
-
-    def __init__(self, stop: threading.Event, outcomes: list[Swept | Exception | None]) -> None:
-        self.stop = stop
-        self.outcomes = outcomes
-
-    def sweep(self) -> Swept | None:
-        """The next outcome."""
-        outcome = self.outcomes.pop(0)
-        if not self.outcomes:
-            self.stop.set()
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
 
 
 class Told:
@@ -64,41 +46,88 @@ class Keeps:
         """Nothing is left."""
 
 
-def run(outcomes: list[Any], told: Told, *, period: float = 0.01) -> list[Any]:
-    """Run the worker through the outcomes; returns those that are left."""
-    stop = threading.Event()
-    sweeps = Sweeps(stop, outcomes)
-    keeper = cast("LogKeeper", Keeps())
-    loop = Loop(cast("Housekeeping", sweeps), cast("Lifecycle", told), keeper, period=period)
+class Rounds:
+    """A duty's rounds: raises these in turn, None for a round that goes well, then stops."""
+
+    def __init__(self, *outcomes: Exception | None, then: Callable[[], None]) -> None:
+        self.outcomes = list(outcomes)
+        self.then = then
+
+    def run(self, _stop: threading.Event) -> None:
+        """The next outcome."""
+        if not self.outcomes:
+            return
+        outcome = self.outcomes.pop(0)
+        if not self.outcomes:
+            self.then()
+        if outcome is not None:
+            raise outcome
+
+
+def work(stop: threading.Event, told: Told, *duties: Duty) -> None:
+    """Run the worker until `stop` is set."""
+    loop = Loop(duties, cast("Lifecycle", told), cast("LogKeeper", Keeps()))
     thread = threading.Thread(target=loop.run, args=(stop,))
     thread.start()
     thread.join(20)
+    stop.set()
     assert not thread.is_alive()
-    return sweeps.outcomes
 
 
 def test_rounds_go_on_after_failures() -> None:
     """A dependency that is away costs a pause, and the round is done when it is back."""
-    told = Told()
-    assert run([Unavailable("away"), Unavailable("away"), Swept(tokens=1)], told) == []
+    stop, told = threading.Event(), Told()
+    rounds = Rounds(Unavailable("away"), Unavailable("away"), None, then=stop.set)
+    work(stop, told, Duty(name="one", period=0.01, run=rounds.run))
+    assert rounds.outcomes == []
     assert told.events == ["started", "stopped"]
 
 
 def test_the_start_is_told_before_anything_is_done() -> None:
-    """Nothing is swept before the ledger knows of the worker."""
-    told = Told(failures=2)
-    assert run([Swept(), None], told) == []
+    """No duty is done before the ledger knows of the worker."""
+    stop, told = threading.Event(), Told(failures=2)
+    known: list[bool] = []
+    rounds = Rounds(None, then=lambda: (known.append(told.events == ["started"]), stop.set())[1])
+    work(stop, told, Duty(name="one", period=0.01, run=rounds.run))
+    assert known == [True]
+
+
+def test_a_stop_before_the_start_was_told_does_nothing() -> None:
+    """A worker that is stopped while the database is away does no duty and tells no end."""
+    stop, told = threading.Event(), Told(failures=1_000)
+    rounds = Rounds(None, then=stop.set)
+    threading.Timer(0.2, stop.set).start()
+    work(stop, told, Duty(name="one", period=0.01, run=rounds.run))
+    assert rounds.outcomes == [None]
+    assert told.events == []
+
+
+def test_a_duty_that_fails_keeps_no_other_waiting() -> None:
+    """A fault in one duty, even one that nobody foresaw, delays that duty only."""
+    stop, told = threading.Event(), Told()
+    faulty = Rounds(*[RuntimeError("a fault")] * 100, then=stop.set)
+    good = Rounds(*[None] * 50, then=stop.set)
+    work(
+        stop,
+        told,
+        Duty(name="faulty", period=0.01, run=faulty.run),
+        Duty(name="good", period=0.01, run=good.run),
+    )
+    assert good.outcomes == []
+    assert len(faulty.outcomes) > 90
     assert told.events == ["started", "stopped"]
 
 
-def test_a_full_batch_is_followed_at_once() -> None:
-    """While batches are full there is no pause between them."""
-    assert run([Swept(tokens=BATCH), Swept(grants=BATCH), Swept()], Told(), period=3600) == []
-
-
-@pytest.mark.parametrize("outcome", [None, Swept()])
-def test_a_stop_is_told(outcome: Swept | None) -> None:
-    """Also a worker that found another at work says when it ends."""
-    told = Told()
-    run([outcome], told)
+def test_a_duty_that_takes_long_keeps_no_other_waiting() -> None:
+    """While one duty's round goes on, others come round; its stop is awaited."""
+    stop, told = threading.Event(), Told()
+    good = Rounds(*[None] * 20, then=stop.set)
+    ended: list[bool] = []
+    work(
+        stop,
+        told,
+        Duty(name="long", period=0.01, run=lambda event: ended.append(event.wait(20))),
+        Duty(name="good", period=0.01, run=good.run),
+    )
+    assert ended == [True]
     assert told.events == ["started", "stopped"]

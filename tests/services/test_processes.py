@@ -81,17 +81,46 @@ def test_a_full_batch_asks_for_another_round(
     assert (second.tokens, second.more) == (1, False)
 
 
+def test_a_run_sweeps_until_nothing_is_due(
+    stage: Stage, customer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A duty's round goes on while batches are full, and ends with the last."""
+    stage.housekeeping.sweep()
+    monkeypatch.setattr(housekeeping, "BATCH", 2)
+    tokens = [
+        stage.card(customer, number, expires_at=soon(seconds=0.5))
+        for number in numbers(3, start=930)
+    ]
+    time.sleep(0.6)
+    stage.housekeeping.run(threading.Event())
+    left = stage.sql(
+        "SELECT 1 FROM records WHERE token = ANY(%s) AND envelope IS NOT NULL", [tokens]
+    )
+    assert left == []
+
+
+def test_a_run_that_is_stopped_sweeps_nothing(stage: Stage, customer: str) -> None:
+    """A stopping worker begins no further round."""
+    token = stage.card(customer, expires_at=soon(seconds=0.3))
+    time.sleep(0.4)
+    stop = threading.Event()
+    stop.set()
+    stage.housekeeping.run(stop)
+    assert stage.sql("SELECT envelope IS NULL FROM records WHERE token = %s", [token]) == [(False,)]
+
+
 def test_one_worker_sweeps_at_a_time(stage: Stage) -> None:
     """While one is at it another does nothing; when it has died the next goes on."""
     inner: list[object] = []
 
     def ending(_: object) -> None:
         inner.append(stage.housekeeping.sweep())
+        inner.append(stage.housekeeping.run(threading.Event()))
         raise Unavailable("died")
 
     hooked = rebuilt(stage.housekeeping, uow=Hooked(stage.housekeeping._uow, ending=ending))
     refusal(hooked.sweep, Unavailable)
-    assert inner == [None]
+    assert inner == [None, None]
     assert stage.housekeeping.sweep() is not None
 
 

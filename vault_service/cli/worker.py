@@ -1,7 +1,9 @@
 """`vault-service worker`: what the service does by itself, round after round, until it is stopped.
 
-Any number of workers may run: a locked row lets one at a time do a round, and a round that dies
-is undone by the database. A dependency that is away is waited for, never a reason to end.
+Each duty has a thread of its own, so that one that takes long or fails keeps no other waiting. Any
+number of workers may run: each duty sees to it by locked rows that nothing is done twice, and a
+round that dies is undone by the database. A dependency that is away is waited for, never a reason
+to end.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from types import FrameType
 from typing import Final
 
@@ -22,14 +26,14 @@ from vault_service.cli.commands import PlainCommand
 from vault_service.cli.session import session
 from vault_service.errors import ServiceError, SettingsError
 from vault_service.ledger.faults import LogError
-from vault_service.services.housekeeping import Housekeeping, Swept
+from vault_service.services.duties import Duty
 from vault_service.services.lifecycle import Lifecycle
 from vault_service.services.log_keeper import LogKeeper
 from vault_service.settings import LogFormat, ProcessRole
 
-PERIOD: Final = 30.0
-# After a failure the pauses grow up to the period.
+# After a failure the pauses grow, up to the duty's period or this, whichever is longer.
 _FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 30.0
 
 _log = structlog.get_logger("vault_service.worker")
 
@@ -38,17 +42,23 @@ _log = structlog.get_logger("vault_service.worker")
 @click.option(
     "--period",
     type=click.FloatRange(0.1, 3600),
-    default=PERIOD,
-    help="Seconds between rounds [30].",
+    help="Seconds between rounds of every duty [each its own].",
 )
 @click.option("--once", is_flag=True, help="Do what is due and end.")
-def worker(period: float, *, once: bool) -> None:
-    """Run the worker: ends what has expired. Settings as for `serve`; stops on SIGTERM."""
+def worker(period: float | None, *, once: bool) -> None:
+    """Run the worker: ends what has expired, and keeps the log. Settings as for `serve`.
+
+    Stops on SIGTERM.
+    """
     run(period=period, once=once)
 
 
-def run(*, period: float = PERIOD, once: bool = False) -> None:
+def run(*, period: float | None = None, once: bool = False) -> None:
     """Run until SIGTERM or SIGINT.
+
+    Args:
+        period: seconds between rounds of every duty; each its own, if None.
+        once: one round of each and no more.
 
     Raises:
         SettingsError: something that the worker needs is not set.
@@ -64,15 +74,17 @@ def run(*, period: float = PERIOD, once: bool = False) -> None:
     )
     services = bootstrap.build(found)
     try:
-        if services.housekeeping is None or services.log_keeper is None:
+        if services.log_keeper is None:
             raise SettingsError("this process role has nothing to do by itself")
         if once:
-            _rounds(services.housekeeping, threading.Event())
+            for duty in services.duties:
+                duty.run(threading.Event())
             services.log_keeper.finish()
             return
-        Loop(services.housekeeping, services.lifecycle, services.log_keeper, period=period).run(
-            stop_on_signals()
-        )
+        duties = [
+            duty if period is None else replace(duty, period=period) for duty in services.duties
+        ]
+        Loop(duties, services.lifecycle, services.log_keeper).run(stop_on_signals())
     finally:
         services.close()
 
@@ -108,53 +120,48 @@ def stop_on_signals() -> threading.Event:
 
 
 class Loop:
-    """Rounds and the pauses between them."""
+    """The duties, each in a thread of its own, between the start and the end that are told."""
 
-    def __init__(
-        self,
-        housekeeping: Housekeeping,
-        lifecycle: Lifecycle,
-        keeper: LogKeeper,
-        *,
-        period: float,
-    ) -> None:
-        self._housekeeping = housekeeping
+    def __init__(self, duties: Sequence[Duty], lifecycle: Lifecycle, keeper: LogKeeper) -> None:
+        self._duties = duties
         self._lifecycle = lifecycle
         self._keeper = keeper
-        self._period = period
-        self._announced = False
-        self._failures = 0
 
     def run(self, stop: threading.Event) -> None:
-        """Go round until `stop` is set."""
-        _log.info("worker started", seconds=self._period)
+        """Go round until `stop` is set; rounds under way are finished."""
+        _log.info("worker started", count=len(self._duties))
         # The log has a thread of its own: it must not wait for a round that takes long.
         keeping = threading.Thread(target=_keep_log, args=(self._keeper, stop), name="ledger")
         keeping.start()
-        while not stop.is_set():
-            began = time.monotonic()
-            pause = self._round(stop)
-            stop.wait(max(0.0, pause - (time.monotonic() - began)))
-        if self._announced:
+        if self._tell_start(stop):
+            threads = [
+                threading.Thread(target=_rounds, args=(duty, stop), name=duty.name)
+                for duty in self._duties
+            ]
+            for thread in threads:
+                thread.start()
+            stop.wait()
+            for thread in threads:
+                thread.join()
             self._tell_end()
         keeping.join()
         _close_log(self._keeper)
         _log.info("worker stopped")
 
-    def _round(self, stop: threading.Event) -> float:
-        """Do what is due; returns the seconds until the next round."""
-        try:
-            if not self._announced:
+    def _tell_start(self, stop: threading.Event) -> bool:
+        """Have the ledger know of this worker before it does anything; False when stopped first."""
+        failures = 0
+        while not stop.is_set():
+            try:
                 self._lifecycle.started()
-                self._announced = True
-            _rounds(self._housekeeping, stop)
-        except (ServiceError, KeysError) as error:
-            self._failures += 1
-            pause = min(self._period, _FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10))
-            _log.warning("round failed", code=error.code, attempt=self._failures, seconds=pause)
-            return pause
-        self._failures = 0
-        return self._period
+            except (ServiceError, KeysError) as error:
+                failures += 1
+                pause = _pause(failures, _LONGEST_PAUSE)
+                _log.warning("start not recorded", code=error.code, attempt=failures, seconds=pause)
+                stop.wait(pause)
+            else:
+                return True
+        return False
 
     def _tell_end(self) -> None:
         try:
@@ -163,22 +170,29 @@ class Loop:
             _log.warning("stop not recorded", code=error.code)
 
 
-def _rounds(housekeeping: Housekeeping, stop: threading.Event) -> None:
-    """Sweep until nothing more is due, or somebody else is at it."""
+def _rounds(duty: Duty, stop: threading.Event) -> None:
+    """Do one duty until `stop` is set; its failures delay nobody but itself."""
+    failures = 0
     while not stop.is_set():
-        swept = housekeeping.sweep()
-        if swept is None:
-            return
-        _tell(swept)
-        if not swept.more:
-            return
+        began = time.monotonic()
+        pause = duty.period
+        try:
+            duty.run(stop)
+        except (ServiceError, KeysError, LogError) as error:
+            failures += 1
+            pause = _pause(failures, duty.period)
+            _log.warning(
+                "round failed", duty=duty.name, code=error.code, attempt=failures, seconds=pause
+            )
+        except Exception:  # noqa: BLE001 -- a fault here must not end the others, the log's keeping
+            failures += 1
+            pause = _pause(failures, max(duty.period, _LONGEST_PAUSE))
+            _log.exception("alarm", alarm="duty_failed", duty=duty.name, attempt=failures)
+        else:
+            failures = 0
+        stop.wait(max(0.0, pause - (time.monotonic() - began)))
 
 
-def _tell(swept: Swept) -> None:
-    if swept.tokens or swept.grants or swept.answers:
-        _log.info(
-            "swept",
-            tokens=swept.tokens,
-            grant=swept.grants,
-            count=swept.tokens + swept.grants + swept.answers,
-        )
+def _pause(failures: int, longest: float) -> float:
+    """Seconds to wait after so many failures in a row."""
+    return min(longest, _FIRST_PAUSE * 2.0 ** min(failures - 1, 10))

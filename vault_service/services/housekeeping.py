@@ -6,21 +6,28 @@ One worker is at it at a time, by a locked row; a worker that dies leaves the re
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+
+import structlog
 
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.ports import UnitOfWork
 
 LEASE: Final = "housekeeping"
+# Seconds between rounds.
+PERIOD: Final = 30.0
 ACTOR: Final = "worker"
 # Rows of one transaction: small enough that nobody waits for its locks.
 BATCH: Final = 500
 # How long a repeated request is recognised.
 ANSWER_LIFE: Final = timedelta(hours=24)
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +51,20 @@ class Housekeeping:
         self._uow = uow
         self._audit = audit
         self._holder = holder
+
+    def run(self, stop: threading.Event) -> None:
+        """Sweep until nothing more is due, another worker is at it, or `stop` is set.
+
+        Raises:
+            Unavailable: the database is; what was swept before stays so.
+        """
+        while not stop.is_set():
+            swept = self.sweep()
+            if swept is None:
+                return
+            _tell(swept)
+            if not swept.more:
+                return
 
     def sweep(self) -> Swept | None:
         """One round, in one unit of work; None while another worker is at it.
@@ -73,3 +94,13 @@ class Housekeeping:
                 tx.outbox.append(entries)
             answers = tx.idempotency.purge(ANSWER_LIFE, BATCH)
         return Swept(tokens=len(expired), grants=len(ended), answers=answers)
+
+
+def _tell(swept: Swept) -> None:
+    if swept.tokens or swept.grants or swept.answers:
+        _log.info(
+            "swept",
+            tokens=swept.tokens,
+            grant=swept.grants,
+            count=swept.tokens + swept.grants + swept.answers,
+        )
