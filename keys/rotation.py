@@ -58,16 +58,18 @@ class Begun:
     resumed: bool
 
 
-def begin(port: Rotator, key: str) -> Begun:
+def begin(port: Rotator, key: str, *, known: int | None = None) -> Begun:
     """Make a new version of `key` and forbid all older ones to wrap.
 
-    If an earlier try died between the two steps, only the second is done.
+    If an earlier try died between the two steps, only the second is done. A caller that kept the
+    newest version before its first try gives it as `known`, and a try that died after both steps
+    is recognised too.
 
     Raises:
         VaultUnavailable, VaultDenied, KeyNotReady, VaultRefused: call again to go on.
     """
     before = port.read_key(key)
-    in_force = max(1, before.min_encryption_version)
+    in_force = max(1, before.min_encryption_version) if known is None else known
     resumed = before.latest_version > in_force
     if not resumed:
         port.rotate(key)

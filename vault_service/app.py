@@ -14,6 +14,7 @@ from vault_service.api import (
     ledger,
     principals,
     reveal,
+    rotations,
     status,
     tokens,
 )
@@ -30,6 +31,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     reveal.GROUP,
     principals.GROUP,
     ledger.GROUP,
+    rotations.GROUP,
 )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,8 +20,11 @@ import structlog
 
 from keys import declared, rotation
 from keys import inventory as key_inventory
-from keys.data_keys import DataKeyPool, Unwrapper
+from keys.data_keys import DataKeyPool, Unwrapper, WrappedKey
+from keys.declared import Inventory
+from keys.errors import CiphertextRejected
 from keys.fingerprint import Fingerprinter
+from keys.operations import KeyInfo
 from keys.retry import ON_LINE_BUDGET
 from keys.rotation import Begun
 from keys.transit import Transit
@@ -52,6 +55,10 @@ from vault_service.services.log_reading import LedgerReading
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.reveal import Reveal
+from vault_service.services.rewrapping import Rewrapping
+from vault_service.services.rotation_work import PERIOD as ROTATION_PERIOD
+from vault_service.services.rotation_work import RotationWork
+from vault_service.services.rotations import Rotations
 from vault_service.services.sequencing import KEY_NAME as LEDGER_KEY
 from vault_service.services.sequencing import Sequencer
 from vault_service.services.token_keys import KEY_NAME, TokenKeys
@@ -63,8 +70,6 @@ from vault_service.storage.unit_of_work import SqlUnitOfWork
 # Seconds for which a good answer to "are Vault's keys as declared?" is believed.
 INVENTORY_KEPT: Final = 10.0
 SLOW_KEPT: Final = 60.0
-# A job's calls to Vault may take longer than a caller's.
-JOB_BUDGET: Final = 30.0
 
 _log = structlog.get_logger(__name__)
 
@@ -94,6 +99,8 @@ class Services:
     housekeeping: Housekeeping | None = None
     duties: tuple[Duty, ...] = ()
     key_rotation: KeyRotation | None = None
+    rotation_work: RotationWork | None = None
+    rotations: Rotations | None = None
     log_keeper: LogKeeper | None = None
     ledger: LedgerReading | None = None
     close: Callable[[], None] = field(default=lambda: None)
@@ -179,10 +186,11 @@ class _Parts:
                 or Vault would make a key for any name that is mistyped.
             VaultUnavailable: Vault could not be asked.
         """
-        inventory = declared.load(
-            mount=self._settings.vault_mount, prefix=self._settings.vault_prefix
-        )
-        key_inventory.require(inventory, self.transit("inspect"))
+        key_inventory.require(self.inventory(), self.transit("inspect"))
+
+    def inventory(self) -> Inventory:
+        """The declared keys, where this service has them."""
+        return declared.load(mount=self._settings.vault_mount, prefix=self._settings.vault_prefix)
 
 
 def _durable(uow: SqlUnitOfWork, *, production: bool) -> None:
@@ -201,12 +209,21 @@ def _schema(uow: SqlUnitOfWork) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Rotator:
-    """`ports.KeyRotator` over Vault's role `rotate`."""
+    """`rotation_ports.KeyRotator` over Vault's role `rotate`."""
 
     transit: Transit
 
-    def begin(self, key: str) -> Begun:
-        return rotation.begin(self.transit, key)
+    def read(self, key: str) -> KeyInfo:
+        return self.transit.read_key(key)
+
+    def begin(self, key: str, *, known: int | None = None) -> Begun:
+        return rotation.begin(self.transit, key, known=known)
+
+    def rewrap(self, wrapped: Sequence[WrappedKey]) -> list[WrappedKey | CiphertextRejected]:
+        return rotation.rewrap_batch(self.transit, wrapped)
+
+    def retire(self, key: str, version: int) -> None:
+        rotation.retire(self.transit, key, version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +337,7 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
     )
     return {
         "principals": Principals(uow=uow, audit=told),
+        "rotations": Rotations(uow=uow, keks=_keks(), audit=told),
         "ledger": LedgerReading(
             uow=uow, keys=_SigningKey(parts.transit("inspect"), LEDGER_KEY), audit=told
         ),
@@ -363,19 +381,36 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
         signer=_SigningKey(parts.transit("sign-ledger"), LEDGER_KEY),
         origin=_log_origin(settings),
     )
-    keks = frozenset({rule.kek for rule in RULES.values()} | {EVIDENCE_KEK})
     housekeeping = Housekeeping(uow=uow, audit=told, holder=_instance())
+    # With the patience of a caller, not of a job: rows are locked while Vault rewraps their keys.
+    rotator = _Rotator(parts.transit("rotate"))
+    key_rotation = KeyRotation(uow=uow, rotator=rotator, keks=_keks(), audit=told)
+    rotation_work = RotationWork(
+        uow=uow,
+        rotator=rotator,
+        key_rotation=key_rotation,
+        rewrapping=Rewrapping(uow=uow, rotator=rotator, audit=told),
+        periods={
+            spec.name: spec.rotate_after for spec in parts.inventory().keys if spec.name in _keks()
+        },
+        audit=told,
+    )
     return {
         "housekeeping": housekeeping,
-        "duties": (Duty(name="housekeeping", period=HOUSEKEEPING_PERIOD, run=housekeeping.run),),
-        "key_rotation": KeyRotation(
-            uow=uow,
-            rotator=_Rotator(parts.transit("rotate", budget=JOB_BUDGET)),
-            keks=keks,
-            audit=told,
+        "duties": (
+            Duty(name="housekeeping", period=HOUSEKEEPING_PERIOD, run=housekeeping.run),
+            Duty(name="rotation", period=ROTATION_PERIOD, run=rotation_work.run),
         ),
+        "key_rotation": key_rotation,
+        "rotation_work": rotation_work,
+        "rotations": Rotations(uow=uow, keks=_keks(), audit=told),
         "log_keeper": LogKeeper(sequencer=sequencer, uow=uow, audit=told),
     }
+
+
+def _keks() -> frozenset[str]:
+    """The key-encryption keys under which something lies in the database."""
+    return frozenset({rule.kek for rule in RULES.values()} | {EVIDENCE_KEK})
 
 
 @contextmanager

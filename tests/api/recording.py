@@ -16,6 +16,8 @@ from vault_service.domain.policy import Decision
 from vault_service.errors import NotAuthenticated, ServiceError
 from vault_service.services.context import Caller
 from vault_service.services.log_reading import Blob, Consistency, Inclusion, LoggedEntry, Page
+from vault_service.services.rotation_ports import Reason, RotationRow, RotationState
+from vault_service.services.rotations import RotationPage, RotationView
 from vault_service.services.views import (
     CustomerProfile,
     CustomerView,
@@ -39,6 +41,7 @@ CUSTOMER = "cus_" + "0" * 26
 TOKEN = "tok_" + "0" * 28
 DISCLOSURE = "dis_" + "0" * 28
 PRINCIPAL = "prn_" + "0" * 26
+ROTATION = "rot_" + "0" * 26
 KEY = "key_" + "0" * 16
 ENTRY = "0192f0c1-7c1e-7b3a-8c55-2d1f5f3c9a10"
 API_KEY = "vk_" + "0" * 16 + "_" + "1" * 52
@@ -229,6 +232,32 @@ class _Simple:
         return method
 
 
+def rotation_view() -> RotationView:
+    """A rotation half done."""
+    return RotationView(
+        row=RotationRow(
+            id=ROTATION,
+            key="records-card",
+            state=RotationState.RUNNING,
+            reason=Reason.ASKED,
+            requested_by=PRINCIPAL,
+            from_version=1,
+            to_version=2,
+            total=10,
+            rewrapped=4,
+            failed=0,
+            requested_at=NOW,
+            started_at=NOW,
+            clear_at=None,
+            finished_at=None,
+            now=NOW,
+        ),
+        remaining=6,
+        rate=2.0,
+        seconds_left=3.0,
+    )
+
+
 def ledger_answers() -> dict[str, Any]:
     """What the log answers."""
     logged = LoggedEntry(index=0, members={"event": "log.started"})
@@ -305,6 +334,14 @@ def served(recording: Recording) -> Served:
             recording, {"issue": IssuedDisclosureToken(expires_at=NOW, token="e.y.J")}
         ),
         ledger=_Simple(recording, ledger_answers()),
+        rotations=_Simple(
+            recording,
+            {
+                "start": (rotation_view(), True),
+                "page": RotationPage(items=(rotation_view(),), next=None),
+                "get": rotation_view(),
+            },
+        ),
         reveal=_Simple(
             recording,
             {

@@ -93,6 +93,9 @@ MAY_NOT = {
         "UPDATE policies SET body = ''",
         "DELETE FROM policies",
         "INSERT INTO key_floors VALUES ('k', 1)",
+        "UPDATE rotations SET to_version = 9",
+        "INSERT INTO rotations (id, state) VALUES ('a', 'done')",
+        "DELETE FROM rotations",
         "SELECT * FROM idempotency",
     ],
     "vault_worker": [
@@ -108,7 +111,9 @@ MAY_NOT = {
         "UPDATE disclosures SET uses_left = 9",
         "UPDATE disclosures SET expires_at = now()",
         "SELECT * FROM disclosure_tokens",
-        "SELECT * FROM disclosure_decisions",
+        "SELECT comment_envelope FROM disclosure_decisions",
+        "UPDATE disclosure_decisions SET comment_kek = 'another'",
+        "DELETE FROM rotations",
         "SELECT response FROM idempotency",
         "SELECT request_mac FROM idempotency",
         "UPDATE ledger_outbox SET entry = ''",
@@ -242,6 +247,7 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         | {f"principals.{name}" for name in ("roles", "state")}
         | {f"api_keys.{name}" for name in ("state", "confirmed_by", "confirmed_at", "revoked_at")}
         | {f"leases.{name}" for name in ("holder", "taken_at")}
+        | {"rotations.state"}
         | {
             f"disclosures.{name}"
             for name in ("state", "submitted_at", "activated_at", "expires_at", "ended_at")
@@ -254,6 +260,12 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
             for name in ("origin", "size", "root", "signed_size", "unsigned_since")
         }
         | {"records.wrapped_key", "records.kek_version"}
+        | {f"disclosure_decisions.comment_{name}" for name in ("wrapped_key", "kek_version")}
+        | {
+            f"rotations.{name}"
+            for name in ("state", "from_version", "to_version", "total", "rewrapped", "failed")
+        }
+        | {f"rotations.{name}" for name in ("started_at", "clear_at", "finished_at")}
         | {f"leases.{name}" for name in ("holder", "taken_at")}
         | {f"key_floors.{name}" for name in ("key", "min_version", "updated_at")}
         | {

@@ -41,6 +41,8 @@ from vault_service.services.key_rotation import KeyRotation
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.reveal import Reveal
+from vault_service.services.rotation_work import RotationWork
+from vault_service.services.rotations import Rotations
 from vault_service.services.tokenization import Tokenization, TokenizeItem, TokenizeRequest
 from vault_service.services.views import (
     CustomerView,
@@ -244,6 +246,16 @@ class Stage:
     def key_rotation(self) -> KeyRotation:
         """The use case."""
         return present(self.worker.key_rotation)
+
+    @property
+    def rotations(self) -> Rotations:
+        """The use case."""
+        return present(self.services.rotations)
+
+    @property
+    def rotation_work(self) -> RotationWork:
+        """The worker's duty."""
+        return present(self.worker.rotation_work)
 
     def caller(self, name: str) -> Caller:
         """A principal making a request now."""

@@ -21,6 +21,7 @@ _PATH_WORDS: Final = {
     "token": "A token, `tok_…` or card-shaped.",
     "customer": "A customer, `cus_…`.",
     "disclosure": "A disclosure request, `dis_…`.",
+    "rotation": "A rotation of a key, `rot_…`.",
     "principal": "A principal, `prn_…`, or `me`.",
     "key": "An API key's id, `key_…`.",
     "tile": "`<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]`, as C2SP tlog-tiles names them.",

@@ -229,10 +229,10 @@ def secret_ids(
 @click.argument("key")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rotate(key: str, *, yes: bool) -> None:
-    """Give a key-encryption key a new version; from then on nothing is wrapped by an old one.
+    """Ask for the rotation of a key-encryption key; the worker rewraps, verifies and retires.
 
-    Runs with the settings of the worker: its database login, and Vault's role `rotate`. Repeating
-    it after a failure goes on where it stopped. Older versions still open what they wrapped.
+    Runs with the settings of the worker. Repeating it changes nothing while a rotation is under
+    way, and sets one going again that has halted.
     """
     if not yes:
         click.confirm(f"Rotate {key}?", abort=True, err=True)
@@ -241,16 +241,15 @@ def rotate(key: str, *, yes: bool) -> None:
     logs.configure(process="keys", level=LogLevel.WARNING, form=LogFormat.CONSOLE)
     services = bootstrap.build(found)
     try:
-        if services.key_rotation is None:
+        if services.rotations is None:
             raise SettingsError("this process role rotates no keys")
-        begun = services.key_rotation.begin(_ACTOR, key)
+        view, _ = services.rotations.start(_ACTOR, key)
     finally:
         services.close()
     if session().as_json:
-        screen.write_json(begun)
+        screen.write_json({"id": view.row.id, "key": view.row.key, "state": view.row.state})
     else:
-        words = " (finished an earlier try)" if begun.resumed else ""
-        screen.write_line(f"{begun.key}: version {begun.from_version} -> {begun.to_version}{words}")
+        screen.write_line(f"{view.row.key}: {view.row.id} is {view.row.state}")
 
 
 def _show_changes(changes: list[inventory.Change], none: str) -> None:

@@ -13,7 +13,8 @@ from vault_service.errors import NotFound
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
-from vault_service.services.ports import KeyRotator, UnitOfWork
+from vault_service.services.ports import UnitOfWork
+from vault_service.services.rotation_ports import KeyRotator
 
 
 class KeyRotation:
@@ -34,8 +35,10 @@ class KeyRotation:
         self._keks = keks
         self._audit = audit
 
-    def begin(self, by: Caller | str, kek: str) -> Begun:
+    def begin(self, by: Caller | str, kek: str, *, known: int | None = None) -> Begun:
         """Rotate `kek` and raise its floor.
+
+        Where a version newer than `known` is there already, no other is made.
 
         Raises:
             Forbidden: the caller is no operator.
@@ -47,7 +50,7 @@ class KeyRotation:
             self._audit.require(by, Action.ROTATE_KEYS)
         if kek not in self._keks:
             raise NotFound("there is no such key-encryption key", code="key_not_found")
-        begun = self._rotator.begin(kek)
+        begun = self._rotator.begin(kek, known=known)
         with self._uow.begin() as tx:
             tx.floors.put(kek, begun.to_version)
             tx.outbox.append(

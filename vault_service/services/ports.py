@@ -17,9 +17,9 @@ from uuid import UUID
 from keys.data_keys import DataKey, WrappedKey
 from keys.errors import CiphertextRejected
 from keys.fingerprint import Fingerprint
-from keys.rotation import Begun
 from keys.secret import Secret
 from vault_service.services.log_ports import Log
+from vault_service.services.rotation_ports import Rotations, WrappedKeys
 
 _T = TypeVar("_T")
 
@@ -63,18 +63,6 @@ class Fingerprinting(Protocol):
 
     def candidates(self, items: Sequence[tuple[str, bytes]]) -> list[list[Fingerprint]]:
         """Each item's fingerprints under every key version in force, newest first."""
-        ...
-
-
-class KeyRotator(Protocol):
-    """Begins rotations in Vault."""
-
-    def begin(self, key: str) -> Begun:
-        """Make a new version of a key and forbid the older ones to wrap; may be repeated.
-
-        Raises:
-            VaultUnavailable: it may or may not have been done.
-        """
         ...
 
 
@@ -635,6 +623,16 @@ class Transaction(Protocol):
     @property
     def log(self) -> Log:
         """The repository of the verifiable log."""
+        ...
+
+    @property
+    def rotations(self) -> Rotations:
+        """The repository of rotations."""
+        ...
+
+    @property
+    def wrapped(self) -> WrappedKeys:
+        """The repository of all wrapped keys."""
         ...
 
     def rollback(self) -> None:

@@ -219,10 +219,37 @@ class Reveal:
         ]
         if not places:
             return
+        refused = self._ask_vault(places)
+        if refused:
+            self._ask_vault(self._rewrapped(refused))
+
+    def _ask_vault(self, places: Sequence[tuple[_Work, str]]) -> list[tuple[_Work, str]]:
+        """Have the keys of these records unwrapped; those that Vault refused."""
         keys = self._unwrapping.unwrap([work.records[token].wrapped_key for work, token in places])
+        refused = []
         for (work, token), key in zip(places, keys, strict=True):
             if isinstance(key, Secret):
                 work.keys[token] = key
+            else:
+                refused.append((work, token))
+        return refused
+
+    def _rewrapped(self, refused: Sequence[tuple[_Work, str]]) -> list[tuple[_Work, str]]:
+        """Read the records again; those whose key a rotation rewrapped since.
+
+        It may have retired the version that was read, so a refusal says nothing of the value.
+        """
+        with self._uow.begin(read_only=True) as tx:
+            fresh = tx.records.sealed(
+                list({(work.records[token].bucket, token) for work, token in refused})
+            )
+        changed = []
+        for work, token in refused:
+            record = fresh.get(token)
+            if record is not None and record.wrapped_key != work.records[token].wrapped_key:
+                work.records[token] = record
+                changed.append((work, token))
+        return changed
 
     # ------------------------------------------------------------ step 4
 

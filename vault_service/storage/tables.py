@@ -367,6 +367,39 @@ key_floors: Final = Table(
     _time("updated_at", nullable=False, now=True),
 )
 
+rotations: Final = Table(
+    "rotations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'requested'")),
+    Column("reason", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    # Kept before Vault makes the new version, so that a repetition after a crash makes no second.
+    Column("from_version", Integer),
+    Column("to_version", Integer),
+    Column("total", BigInteger, nullable=False, server_default=text("0")),
+    Column("rewrapped", BigInteger, nullable=False, server_default=text("0")),
+    Column("failed", BigInteger, nullable=False, server_default=text("0")),
+    _time("requested_at", nullable=False, now=True),
+    _time("started_at"),
+    # When nothing was found under an older version for the first time.
+    _time("clear_at"),
+    _time("finished_at"),
+    CheckConstraint(
+        "state IN ('requested', 'running', 'verifying', 'failed', 'done')", name="state"
+    ),
+    CheckConstraint("reason IN ('asked', 'period')", name="reason"),
+    CheckConstraint(
+        "state = 'requested' OR (from_version IS NOT NULL AND to_version > from_version"
+        " AND started_at IS NOT NULL)",
+        name="begun",
+    ),
+    CheckConstraint("(state = 'done') = (finished_at IS NOT NULL)", name="finished"),
+    Index("ix_rotations_live", "key", unique=True, postgresql_where=text("state <> 'done'")),
+    Index("ix_rotations_requested_at", "requested_at", "id"),
+)
+
 policies: Final = Table(
     "policies",
     metadata,

@@ -24,7 +24,9 @@ from vault_service.storage.log import SqlLog
 from vault_service.storage.outbox import SqlOutbox
 from vault_service.storage.principals import SqlPrincipals
 from vault_service.storage.records import SqlRecords
+from vault_service.storage.rotations import SqlRotations
 from vault_service.storage.session import Session
+from vault_service.storage.wrapped import SqlWrappedKeys
 
 T = TypeVar("T")
 
@@ -110,6 +112,16 @@ class SqlTransaction:
     def log(self) -> SqlLog:
         """The verifiable log."""
         return SqlLog(self._session)
+
+    @property
+    def rotations(self) -> SqlRotations:
+        """Rotations of keys."""
+        return SqlRotations(self._session)
+
+    @property
+    def wrapped(self) -> SqlWrappedKeys:
+        """Every wrapped key, wherever it lies."""
+        return SqlWrappedKeys(self._session)
 
     def rollback(self) -> None:
         """Undo everything; the block's end then commits nothing."""

@@ -17,6 +17,7 @@ from vault_service.services.log_reading import LedgerReading
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.reveal import Reveal
+from vault_service.services.rotations import Rotations
 from vault_service.services.tokenization import Tokenization
 
 T = TypeVar("T")
@@ -83,6 +84,10 @@ class Served(Protocol):
     @property
     def reveal(self) -> Reveal | None:
         """Plaintext against a disclosure token."""
+
+    @property
+    def rotations(self) -> Rotations | None:
+        """Rotations of keys."""
 
     @property
     def ledger(self) -> LedgerReading | None:

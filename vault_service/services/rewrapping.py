@@ -1,0 +1,166 @@
+"""Rewraps every wrapped key below a version, wherever it lies, and counts what is left.
+
+A pass walks each place by its primary key, in batches of 200: lock, have Vault rewrap, write,
+tell the ledger, commit. What a rival has locked is skipped, so any number of workers, with several
+threads each, share a pass without knowing of each other. Nothing is kept between batches but the
+place reached: a process that dies leaves its last batch undone, and the next pass finds it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from keys.data_keys import MAX_BATCH, WrappedKey
+from vault_service.ledger.entries import Event
+from vault_service.services.audit import Audit
+from vault_service.services.ports import UnitOfWork
+from vault_service.services.rotation_ports import (
+    KeyRotator,
+    RotationRow,
+    RowKey,
+    Tally,
+    WrappedRow,
+)
+
+ACTOR: Final = "worker"
+# Rows that one statement looks through at most, so that none runs long where little is to be done.
+WINDOW: Final = 5_000
+# Of a count, which is cheaper for each row.
+COUNTED: Final = 20_000
+# Threads of one worker: while one waits for Vault another writes.
+LANES: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """What one pass did; `whole` where it was not stopped before its end."""
+
+    rewrapped: int
+    refused: int
+    whole: bool
+
+
+class Rewrapping:
+    """Walks all wrapped keys. Needs the worker's database role and Vault's role `rotate`.
+
+    Args:
+        uow: the worker's units of work.
+        rotator: Vault. Its calls must end soon, for rows are locked meanwhile.
+        audit: makes the entries.
+        lanes: threads of a pass.
+    """
+
+    def __init__(
+        self, *, uow: UnitOfWork, rotator: KeyRotator, audit: Audit, lanes: int = LANES
+    ) -> None:
+        self._uow = uow
+        self._rotator = rotator
+        self._audit = audit
+        self._lanes = lanes
+
+    def rewrap(self, rotation: RotationRow, stop: threading.Event) -> Passed:
+        """One pass over everything below the rotation's new version.
+
+        Raises:
+            VaultUnavailable, VaultDenied, KeyNotReady, VaultRefused: batches before stay done.
+            Unavailable: the database is away; batches before stay done.
+        """
+        with ThreadPoolExecutor(self._lanes, thread_name_prefix="rewrap") as threads:
+            lanes = [threads.submit(self._lane, rotation, stop) for _ in range(self._lanes)]
+            done = [lane.result() for lane in lanes]
+        return Passed(
+            rewrapped=sum(each.rewrapped for each in done),
+            refused=max(each.refused for each in done),
+            whole=all(each.whole for each in done),
+        )
+
+    def count(self) -> list[Tally]:
+        """Count all wrapped keys, by KEK and version.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        found: dict[tuple[str, int, bool], int] = {}
+        for place, after, end in self._windows(COUNTED):
+            with self._uow.begin(read_only=True) as tx:
+                for each in tx.wrapped.tally(place, after, end):
+                    name = (each.kek, each.version, each.sound)
+                    found[name] = found.get(name, 0) + each.count
+        return [
+            Tally(kek=kek, version=version, sound=sound, count=count)
+            for (kek, version, sound), count in found.items()
+        ]
+
+    def below(self, key: str, version: int) -> int:
+        """How many keys are wrapped under `key` below `version`, or say so of themselves wrongly.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        return sum(
+            each.count
+            for each in self.count()
+            if each.kek == key and (each.version < version or not each.sound)
+        )
+
+    def _windows(self, rows: int) -> Iterator[tuple[str, RowKey | None, RowKey | None]]:
+        """Each window of each place: the rows behind a key, up to a key."""
+        with self._uow.begin(read_only=True) as tx:
+            places = tx.wrapped.places()
+        for place in places:
+            after: RowKey | None = None
+            while True:
+                with self._uow.begin(read_only=True) as tx:
+                    end = tx.wrapped.window(place, after, rows)
+                yield place, after, end
+                if end is None:
+                    break
+                after = end
+
+    def _lane(self, rotation: RotationRow, stop: threading.Event) -> Passed:
+        rewrapped = refused = 0
+        for place, begin, end in self._windows(WINDOW):
+            after, full = begin, True
+            while full:
+                if stop.is_set():
+                    return Passed(rewrapped=rewrapped, refused=refused, whole=False)
+                taken, done = self._batch(rotation, place, after, end)
+                rewrapped, refused = rewrapped + done, refused + len(taken) - done
+                full = len(taken) == MAX_BATCH
+                after = taken[-1].row if full else end
+        return Passed(rewrapped=rewrapped, refused=refused, whole=True)
+
+    def _batch(
+        self, rotation: RotationRow, place: str, after: RowKey | None, end: RowKey | None
+    ) -> tuple[list[WrappedRow], int]:
+        """Rewrap one batch; what was found, and how many of it Vault rewrapped."""
+        with self._uow.begin() as tx:
+            taken = tx.wrapped.take(
+                place, rotation.key, rotation.target, after=after, end=end, limit=MAX_BATCH
+            )
+            if not taken:
+                return [], 0
+            results = self._rotator.rewrap([each.wrapped for each in taken])
+            done = [
+                WrappedRow(row=each.row, wrapped=result)
+                for each, result in zip(taken, results, strict=True)
+                if isinstance(result, WrappedKey) and result.kek_version >= rotation.target
+            ]
+            if done:
+                tx.wrapped.put(place, done)
+                tx.outbox.append(
+                    self._audit.entries(
+                        Event.VAULT_KEY_REWRAPPED,
+                        ACTOR,
+                        at=tx.clock.now(),
+                        key=rotation.key,
+                        count=len(done),
+                        details={"rotation": rotation.id, "to_version": rotation.target},
+                    )
+                )
+                tx.rotations.add(rotation.id, len(done))
+        return taken, len(done)
