@@ -13,7 +13,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
+import coverage
 import pytest
 
 from tests.support.servers import (
@@ -25,6 +27,15 @@ from tests.support.servers import (
     run_postgres,
     run_vault,
 )
+
+# Tests of the whole service, by folder. Measuring which lines they take doubles their time and says
+# nothing: what must be covered is covered by the tests of its own package.
+FAR: Final = frozenset(
+    ("acceptance", "architecture", "cli", "docs", "embedded", "faults", "functional", "process")
+)
+# By these a child process learns that it is to be measured.
+TELLS_CHILDREN: Final = frozenset(("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"))
+_HERE: Final = Path(__file__).parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,6 +57,22 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if bool(config.getoption("vault_addr")) != bool(config.getoption("vault_token_file")):
         raise pytest.UsageError("--vault-addr and --vault-token-file go together")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Measure coverage only where it counts, children included."""
+    measuring = coverage.Coverage.current()
+    far = item.path.relative_to(_HERE).parts[0] in FAR or item.get_closest_marker("unmeasured")
+    if measuring is None or not far:
+        return (yield)
+    told = {name: os.environ.pop(name) for name in list(os.environ) if name in TELLS_CHILDREN}
+    measuring.stop()
+    try:
+        return (yield)
+    finally:
+        measuring.start()
+        os.environ.update(told)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

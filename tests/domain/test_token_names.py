@@ -50,6 +50,7 @@ def test_a4_tokens_are_random_and_never_pass_luhn() -> None:
 
 
 @pytest.mark.campaign
+@pytest.mark.unmeasured
 def test_a4_a_million_tokens() -> None:
     """The whole: 10^6 of each form."""
     check_a4(1_000_000, seed=2)

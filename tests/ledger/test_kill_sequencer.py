@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from keys import spool
 from tests.process import campaign
 from tests.support.log_stage import LogStage, entries_of, entry, verified
@@ -23,6 +25,8 @@ from tests.support.running import environment_of
 from tests.support.whole import admin_of
 from vault_service.errors import NotFound
 from vault_service.settings import ProcessRole
+
+pytestmark = pytest.mark.unmeasured
 
 WORKER = "import sys; from vault_service.cli.main import main; main(['worker', '--period', '3600'])"
 WORKERS = 2

@@ -14,12 +14,15 @@ import uuid
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests.process import campaign
 from tests.support.log_stage import LogStage, entry, row, verified
 from vault_service.ledger import tiles
 from vault_service.ledger.entries import Entry
 from vault_service.services.log_reading import Question
+
+pytestmark = pytest.mark.unmeasured
 
 ENTRIES = campaign.rounds(12_000)
 PROOFS = 300

@@ -17,6 +17,8 @@ from vault_service.errors import NotFound
 from vault_service.ledger.faults import LogError, LogForked
 from vault_service.ledger.note import VerifierKey
 
+pytestmark = pytest.mark.unmeasured
+
 SEED = campaign.seed(20261123)
 
 
