@@ -17,6 +17,7 @@ from vault_service.api import (
     rotations,
     status,
     tokens,
+    vault_keys,
 )
 from vault_service.api.calls import Group, Operation, Runner
 from vault_service.settings import ProcessRole, Settings
@@ -32,6 +33,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     principals.GROUP,
     ledger.GROUP,
     rotations.GROUP,
+    vault_keys.GROUP,
 )
 
 

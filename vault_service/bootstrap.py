@@ -47,7 +47,10 @@ from vault_service.services.granting import Granting
 from vault_service.services.health import Check, Finding, Health, Remembered
 from vault_service.services.housekeeping import PERIOD as HOUSEKEEPING_PERIOD
 from vault_service.services.housekeeping import Housekeeping
+from vault_service.services.key_census import PERIOD as CENSUS_PERIOD
+from vault_service.services.key_census import KeyCensus
 from vault_service.services.key_rotation import KeyRotation
+from vault_service.services.key_status import KeyStatus
 from vault_service.services.lifecycle import Lifecycle
 from vault_service.services.log_guard import LogGuard
 from vault_service.services.log_keeper import LogKeeper
@@ -101,6 +104,8 @@ class Services:
     key_rotation: KeyRotation | None = None
     rotation_work: RotationWork | None = None
     rotations: Rotations | None = None
+    key_census: KeyCensus | None = None
+    key_status: KeyStatus | None = None
     log_keeper: LogKeeper | None = None
     ledger: LedgerReading | None = None
     close: Callable[[], None] = field(default=lambda: None)
@@ -208,13 +213,18 @@ def _schema(uow: SqlUnitOfWork) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rotator:
-    """`rotation_ports.KeyRotator` over Vault's role `rotate`."""
+class _Reader:
+    """`rotation_ports.KeyReader` over any role that may read keys."""
 
     transit: Transit
 
     def read(self, key: str) -> KeyInfo:
         return self.transit.read_key(key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rotator(_Reader):
+    """`rotation_ports.KeyRotator` over Vault's role `rotate`."""
 
     def begin(self, key: str, *, known: int | None = None) -> Begun:
         return rotation.begin(self.transit, key, known=known)
@@ -338,6 +348,12 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
     return {
         "principals": Principals(uow=uow, audit=told),
         "rotations": Rotations(uow=uow, keks=_keks(), audit=told),
+        "key_status": KeyStatus(
+            uow=uow,
+            keys=_Reader(parts.transit("inspect")),
+            specs=parts.inventory().keys,
+            audit=told,
+        ),
         "ledger": LedgerReading(
             uow=uow, keys=_SigningKey(parts.transit("inspect"), LEDGER_KEY), audit=told
         ),
@@ -385,14 +401,16 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
     # With the patience of a caller, not of a job: rows are locked while Vault rewraps their keys.
     rotator = _Rotator(parts.transit("rotate"))
     key_rotation = KeyRotation(uow=uow, rotator=rotator, keks=_keks(), audit=told)
+    specs = parts.inventory().keys
+    rewrapping = Rewrapping(uow=uow, rotator=rotator, audit=told)
+    census = KeyCensus(uow=uow, keys=rotator, rewrapping=rewrapping, specs=specs, audit=told)
     rotation_work = RotationWork(
         uow=uow,
         rotator=rotator,
         key_rotation=key_rotation,
-        rewrapping=Rewrapping(uow=uow, rotator=rotator, audit=told),
-        periods={
-            spec.name: spec.rotate_after for spec in parts.inventory().keys if spec.name in _keks()
-        },
+        rewrapping=rewrapping,
+        census=census,
+        periods={spec.name: spec.rotate_after for spec in specs if spec.name in _keks()},
         audit=told,
     )
     return {
@@ -400,10 +418,11 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
         "duties": (
             Duty(name="housekeeping", period=HOUSEKEEPING_PERIOD, run=housekeeping.run),
             Duty(name="rotation", period=ROTATION_PERIOD, run=rotation_work.run),
+            Duty(name="key_census", period=CENSUS_PERIOD, run=census.run),
         ),
         "key_rotation": key_rotation,
         "rotation_work": rotation_work,
-        "rotations": Rotations(uow=uow, keks=_keks(), audit=told),
+        "key_census": census,
         "log_keeper": LogKeeper(sequencer=sequencer, uow=uow, audit=told),
     }
 

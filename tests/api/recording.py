@@ -15,6 +15,7 @@ from vault_service.domain.actors import Principal, Role
 from vault_service.domain.policy import Decision
 from vault_service.errors import NotAuthenticated, ServiceError
 from vault_service.services.context import Caller
+from vault_service.services.key_status import KeyStatusView
 from vault_service.services.log_reading import Blob, Consistency, Inclusion, LoggedEntry, Page
 from vault_service.services.rotation_ports import Reason, RotationRow, RotationState
 from vault_service.services.rotations import RotationPage, RotationView
@@ -232,6 +233,25 @@ class _Simple:
         return method
 
 
+def key_view() -> KeyStatusView:
+    """A key as it is told of."""
+    return KeyStatusView(
+        name="records-card",
+        purpose="kek",
+        exists=True,
+        version=2,
+        min_encryption_version=2,
+        min_decryption_version=1,
+        created=NOW,
+        age_days=3,
+        due=NOW,
+        overdue=False,
+        wrapped={1: 4, 2: 6},
+        counted_at=NOW,
+        rotation=ROTATION,
+    )
+
+
 def rotation_view() -> RotationView:
     """A rotation half done."""
     return RotationView(
@@ -334,6 +354,7 @@ def served(recording: Recording) -> Served:
             recording, {"issue": IssuedDisclosureToken(expires_at=NOW, token="e.y.J")}
         ),
         ledger=_Simple(recording, ledger_answers()),
+        key_status=_Simple(recording, {"overview": [key_view()]}),
         rotations=_Simple(
             recording,
             {

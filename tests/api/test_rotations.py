@@ -33,3 +33,10 @@ def test_rotations_are_read(send: Post, recording: Recording, path: str, called:
     response = send("GET", path)
     assert response.status_code == 200
     assert recording.asked[-1][0] == called
+
+
+def test_keys_are_told_of(send: Post) -> None:
+    """With the number of keys under each version."""
+    (key,) = send("GET", "/v1/keys").get_json()["keys"]
+    assert (key["name"], key["wrapped"]) == ("records-card", {"1": 4, "2": 6})
+    assert key["rotation"] == ROTATION

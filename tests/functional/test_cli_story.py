@@ -233,8 +233,8 @@ def test_people_read_tables(cli: Cli, service: Running, token: str) -> None:
 # ------------------------------------------------------------ the operator's tools
 
 
-def test_keys_plan_apply_check_and_status(cli: Cli, stage: Stage, tmp_path: Path) -> None:
-    """Drift is found, planned, repaired and gone; status knows every key's version."""
+def test_keys_plan_apply_and_check(cli: Cli, stage: Stage, tmp_path: Path) -> None:
+    """Drift is found, planned, repaired and gone."""
     token_file = tmp_path / "token"
     token_file.touch(mode=0o600)
     token_file.write_text(stage.mount.token)
@@ -256,9 +256,6 @@ def test_keys_plan_apply_check_and_status(cli: Cli, stage: Stage, tmp_path: Path
         applied = cli("keys", "apply", *where)
     assert "records-account" in applied.out
     assert cli("keys", "check", *where).code == 0
-    status = cli("keys", "status", *where).body["keys"]
-    assert {"records-card", "evidence", "ledger"} <= {each["name"] for each in status}
-    assert all(each["version"] >= 1 for each in status)
     folder = tmp_path / "spool"
     made = cli(
         "keys", "secret-ids", *where, "--role", "ingest", "--count", "2", "--spool", str(folder)
@@ -270,22 +267,22 @@ def test_keys_plan_apply_check_and_status(cli: Cli, stage: Stage, tmp_path: Path
     assert stage.mount.token not in applied.out + applied.err
 
 
-# Entries that wait, and those that a worker has put into the log.
-ENTRIES = "SELECT (SELECT count(*) FROM ledger_outbox) + (SELECT size FROM ledger_tree)"
-
-
-def test_keys_rotate_runs_as_the_worker(cli: Cli, service: Running) -> None:
-    """A rotation is asked for, and that is an entry of the ledger."""
-    before = service.sql(ENTRIES)[0][0]
-    process = cli.start(
-        "keys", "rotate", "records-account", "--yes", "--json", environment=service.environment
-    )
-    ended = cli.ended(process)
-    assert ended.code == 0, ended.err
-    assert (ended.body["key"], ended.body["state"]) == ("records-account", "requested")
-    assert service.sql(ENTRIES)[0][0] > before
-    process = cli.start("keys", "rotate", "nonsense", "--yes", environment=service.environment)
-    assert cli.ended(process).code == ExitCode.NOT_FOUND
+def test_keys_are_rotated_and_told_of(cli: Cli) -> None:
+    """An operator asks, once; both he and the auditor see how far it is."""
+    asked = cli("keys", "rotate", "records-account", "--yes")
+    assert (asked.body["key"], asked.body["state"]) == ("records-account", "requested")
+    assert cli("keys", "rotate", "records-account", "--yes").body["id"] == asked.body["id"]
+    assert cli("keys", "rotate", "nonsense", "--yes").code == ExitCode.NOT_FOUND
+    assert cli("keys", "rotate", "evidence", "--yes", "--as", "auditor").code == ExitCode.REFUSED
+    listed = cli("keys", "rotations", "--as", "auditor").body["items"]
+    assert asked.body["id"] in [each["id"] for each in listed]
+    status = {each["name"]: each for each in cli("keys", "status").body["keys"]}
+    assert {"records-card", "evidence", "ledger"} <= status.keys()
+    assert all(each["version"] >= 1 for each in status.values())
+    assert status["records-account"]["rotation"] == asked.body["id"]
+    for words in (("status",), ("rotations",), ("rotate", "records-account", "--yes")):
+        shown = cli.text("keys", *words)
+        assert (shown.code, "records-account" in shown.out) == (0, True), shown
 
 
 def test_the_worker_ends_what_has_expired_and_stops_on_sigterm(cli: Cli, service: Running) -> None:

@@ -87,13 +87,6 @@ def test_an_operator_asks_for_a_rotation(stage: Stage) -> None:
     assert entry.details == {"rotation": view.row.id, "reason": "asked"}
 
 
-def test_whoever_holds_the_workers_settings_asks(stage: Stage) -> None:
-    """On the command line, without a principal; the entry names the part."""
-    with stage.told() as entries:
-        stage.rotations.start("operator", KEY)
-    assert [entry.actor.id for entry in entries] == ["operator"]
-
-
 def test_asking_again_gives_the_one_under_way(stage: Stage) -> None:
     """A repeated request begins nothing."""
     first = asked(stage)

@@ -96,6 +96,7 @@ MAY_NOT = {
         "UPDATE rotations SET to_version = 9",
         "INSERT INTO rotations (id, state) VALUES ('a', 'done')",
         "DELETE FROM rotations",
+        "UPDATE key_census SET overdue_since = NULL",
         "SELECT * FROM idempotency",
     ],
     "vault_worker": [
@@ -114,6 +115,7 @@ MAY_NOT = {
         "SELECT comment_envelope FROM disclosure_decisions",
         "UPDATE disclosure_decisions SET comment_kek = 'another'",
         "DELETE FROM rotations",
+        "DELETE FROM key_census",
         "SELECT response FROM idempotency",
         "SELECT request_mac FROM idempotency",
         "UPDATE ledger_outbox SET entry = ''",
@@ -265,6 +267,7 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
             f"rotations.{name}"
             for name in ("state", "from_version", "to_version", "total", "rewrapped", "failed")
         }
+        | {f"key_census.{name}" for name in ("wrapped", "counted_at", "overdue_since")}
         | {f"rotations.{name}" for name in ("started_at", "clear_at", "finished_at")}
         | {f"leases.{name}" for name in ("holder", "taken_at")}
         | {f"key_floors.{name}" for name in ("key", "min_version", "updated_at")}

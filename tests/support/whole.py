@@ -37,7 +37,9 @@ from vault_service.services.disclosures import DisclosureDraft, Disclosures
 from vault_service.services.erasure import Erasure
 from vault_service.services.granting import Granting
 from vault_service.services.housekeeping import Housekeeping
+from vault_service.services.key_census import KeyCensus
 from vault_service.services.key_rotation import KeyRotation
+from vault_service.services.key_status import KeyStatus
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.reveal import Reveal
@@ -251,6 +253,16 @@ class Stage:
     def rotations(self) -> Rotations:
         """The use case."""
         return present(self.services.rotations)
+
+    @property
+    def key_status(self) -> KeyStatus:
+        """The use case."""
+        return present(self.services.key_status)
+
+    @property
+    def key_census(self) -> KeyCensus:
+        """The worker's duty."""
+        return present(self.worker.key_census)
 
     @property
     def rotation_work(self) -> RotationWork:

@@ -1,37 +1,29 @@
 """`vault-service keys`: the keys and roles that Vault holds for the service.
 
-These commands talk to Vault, with an administrator's token from a file; only `rotate` runs as the
-service itself, because a rotation is also a line in the database and in the ledger. No key
-material passes through here.
+These commands talk to Vault, with an administrator's token from a file. Those of
+`rotation_commands` join the same group and ask the service. No key material passes through here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
-from rich.text import Text
 
 from keys import inventory, spool
 from keys.admin import AdminTransit
-from keys.declared import Inventory, KeySpec
-from keys.errors import KeyNotReady
-from keys.operations import KeyInfo
+from keys.declared import Inventory
 from keys.secret import Secret
-from vault_service import bootstrap, hardening, logs, settings
+from vault_service import settings
 from vault_service.cli import screen
 from vault_service.cli.commands import PREFIX, PlainCommand
 from vault_service.cli.exits import ExitCode, Failed
 from vault_service.cli.session import read_private, session
 from vault_service.errors import SettingsError
-from vault_service.settings import LogFormat, LogLevel, ProcessRole, Settings
-
-# Who begins a rotation from the command line, in the ledger.
-_ACTOR: Final = "operator"
+from vault_service.settings import Settings
 
 
 class _VaultCommand(PlainCommand):
@@ -163,30 +155,6 @@ def check(declared: Inventory, admin: AdminTransit) -> None:
         click.get_current_context().exit(ExitCode.CONFLICT)
 
 
-@group.command("status", cls=_VaultCommand)
-def status(declared: Inventory, admin: AdminTransit) -> None:
-    """Show every key: version, age, and when its rotation is due."""
-    rows = [_status(spec, _read(admin, spec.name)) for spec in declared.keys]
-    if session().as_json:
-        screen.write_json({"keys": rows})
-        return
-    screen.write_table(
-        ("key", "purpose", "version", "wraps from", "opens from", "age in days", "due"),
-        (
-            (
-                row["name"],
-                row["purpose"],
-                row["version"],
-                row["min_encryption_version"],
-                row["min_decryption_version"],
-                row["age_days"],
-                _due(row),
-            )
-            for row in rows
-        ),
-    )
-
-
 @group.command("secret-ids", cls=_VaultCommand)
 @click.option("--role", "roles", multiple=True, help="Only this role; repeatable [all].")
 @click.option(
@@ -225,33 +193,6 @@ def secret_ids(
         screen.write_table(("role", "made"), made.items())
 
 
-@group.command("rotate", cls=PlainCommand)
-@click.argument("key")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def rotate(key: str, *, yes: bool) -> None:
-    """Ask for the rotation of a key-encryption key; the worker rewraps, verifies and retires.
-
-    Runs with the settings of the worker. Repeating it changes nothing while a rotation is under
-    way, and sets one going again that has halted.
-    """
-    if not yes:
-        click.confirm(f"Rotate {key}?", abort=True, err=True)
-    hardening.forbid_dumps()
-    found = settings.load(overrides={"process_role": ProcessRole.WORKER.value})
-    logs.configure(process="keys", level=LogLevel.WARNING, form=LogFormat.CONSOLE)
-    services = bootstrap.build(found)
-    try:
-        if services.rotations is None:
-            raise SettingsError("this process role rotates no keys")
-        view, _ = services.rotations.start(_ACTOR, key)
-    finally:
-        services.close()
-    if session().as_json:
-        screen.write_json({"id": view.row.id, "key": view.row.key, "state": view.row.state})
-    else:
-        screen.write_line(f"{view.row.key}: {view.row.id} is {view.row.state}")
-
-
 def _show_changes(changes: list[inventory.Change], none: str) -> None:
     if session().as_json:
         screen.write_json(
@@ -262,38 +203,3 @@ def _show_changes(changes: list[inventory.Change], none: str) -> None:
         screen.write_line(str(each))
     if not changes:
         screen.write_line(none)
-
-
-def _read(admin: AdminTransit, name: str) -> KeyInfo | None:
-    try:
-        return admin.read_key(name)
-    except KeyNotReady:
-        return None
-
-
-def _status(spec: KeySpec, info: KeyInfo | None) -> dict[str, Any]:
-    """One key's line; `created` is that of its newest version."""
-    created = None if info is None else info.created.get(info.latest_version)
-    due = None if created is None else created + spec.rotate_after
-    now = datetime.now(UTC)
-    return {
-        "name": spec.name,
-        "purpose": spec.purpose.value,
-        "exists": info is not None,
-        "version": None if info is None else info.latest_version,
-        "min_encryption_version": None if info is None else info.min_encryption_version,
-        "min_decryption_version": None if info is None else info.min_decryption_version,
-        "created": created,
-        "age_days": None if created is None else (now - created).days,
-        "due": due,
-        "overdue": due is not None and due < now,
-    }
-
-
-def _due(row: dict[str, Any]) -> Text | datetime | str | None:
-    if not row["exists"]:
-        return Text("missing", style="bold red")
-    if row["overdue"]:
-        return Text(f"overdue since {screen.shown(row['due'])}", style="bold red")
-    due: datetime | None = row["due"]
-    return due

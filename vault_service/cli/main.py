@@ -32,7 +32,7 @@ _LAZY: Final = {
     "disclosures": _HERE + "disclosures:group",
     "principals": _HERE + "principals:group",
     "ledger": _HERE + "ledger:group",
-    "keys": _HERE + "key_commands:group",
+    "keys": _HERE + "rotation_commands:group",
     "database": _HERE + "database:group",
     "policy": _HERE + "policy:group",
     "config": _HERE + "config:group",

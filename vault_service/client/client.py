@@ -13,6 +13,7 @@ from vault_service.client.disclosures import Disclosures
 from vault_service.client.errors import ApiError
 from vault_service.client.ledger import Ledger
 from vault_service.client.principals import Principals
+from vault_service.client.rotations import Rotations
 from vault_service.client.tokens import Customers, Tokens
 from vault_service.client.transport import Ask, Reply, Transport, decode
 
@@ -63,6 +64,7 @@ class Client:
         self.disclosures = Disclosures(self._transport)
         self.principals = Principals(self._transport)
         self.ledger = Ledger(self._transport)
+        self.rotations = Rotations(self._transport)
 
     def __repr__(self) -> str:
         return f"Client({self._transport.base_url!r})"

@@ -19,7 +19,7 @@ from keys.errors import CiphertextRejected
 from keys.fingerprint import Fingerprint
 from keys.secret import Secret
 from vault_service.services.log_ports import Log
-from vault_service.services.rotation_ports import Rotations, WrappedKeys
+from vault_service.services.rotation_ports import Census, Rotations, WrappedKeys
 
 _T = TypeVar("_T")
 
@@ -628,6 +628,11 @@ class Transaction(Protocol):
     @property
     def rotations(self) -> Rotations:
         """The repository of rotations."""
+        ...
+
+    @property
+    def census(self) -> Census:
+        """The repository of the census of keys."""
         ...
 
     @property

@@ -95,18 +95,6 @@ class Rewrapping:
             for (kek, version, sound), count in found.items()
         ]
 
-    def below(self, key: str, version: int) -> int:
-        """How many keys are wrapped under `key` below `version`, or say so of themselves wrongly.
-
-        Raises:
-            Unavailable: the database is away.
-        """
-        return sum(
-            each.count
-            for each in self.count()
-            if each.kek == key and (each.version < version or not each.sound)
-        )
-
     def _windows(self, rows: int) -> Iterator[tuple[str, RowKey | None, RowKey | None]]:
         """Each window of each place: the rows behind a key, up to a key."""
         with self._uow.begin(read_only=True) as tx:

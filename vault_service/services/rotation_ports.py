@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -175,16 +175,46 @@ class WrappedKeys(Protocol):
         ...
 
 
-class KeyRotator(Protocol):
-    """What rotations need of Vault. Each call may be repeated."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CensusRow:
+    """What was counted of one key last: version -> keys under it."""
+
+    wrapped: Mapping[int, int]
+    counted_at: datetime
+    overdue_since: datetime | None
+
+
+class Census(Protocol):
+    """How many wrapped keys lie under each version of each key."""
+
+    def put(self, key: str, wrapped: Mapping[int, int]) -> None:
+        """Replace what was counted for a key."""
+        ...
+
+    def all(self) -> dict[str, CensusRow]:
+        """What was counted, by key."""
+        ...
+
+    def flag(self, key: str, *, overdue: bool) -> bool:
+        """Note whether a key is overdue; False where that was known."""
+        ...
+
+
+class KeyReader(Protocol):
+    """Reads keys in Vault; their settings, never their material."""
 
     def read(self, key: str) -> KeyInfo:
         """Return a key's versions and limits.
 
         Raises:
+            KeyNotReady: Vault has no such key.
             VaultUnavailable: Vault gave no answer.
         """
         ...
+
+
+class KeyRotator(KeyReader, Protocol):
+    """What rotations need of Vault. Each call may be repeated."""
 
     def begin(self, key: str, *, known: int | None = None) -> Begun:
         """Make a new version of a key and forbid the older ones to wrap.

@@ -28,6 +28,7 @@ import structlog
 
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
+from vault_service.services.key_census import KeyCensus
 from vault_service.services.key_rotation import KeyRotation
 from vault_service.services.ports import Transaction, UnitOfWork
 from vault_service.services.rewrapping import ACTOR, Rewrapping
@@ -52,6 +53,7 @@ class RotationWork:
         rotator: Vault's role `rotate`.
         key_rotation: begins a rotation in Vault and in the database.
         rewrapping: walks the wrapped keys.
+        census: counts them.
         periods: the key-encryption keys, and how old a version may become.
         audit: makes the entries.
         settle: how long after nothing was left it is counted again.
@@ -65,6 +67,7 @@ class RotationWork:
         rotator: KeyRotator,
         key_rotation: KeyRotation,
         rewrapping: Rewrapping,
+        census: KeyCensus,
         periods: Mapping[str, timedelta],
         audit: Audit,
         settle: timedelta = SETTLE,
@@ -74,6 +77,7 @@ class RotationWork:
         self._rotator = rotator
         self._key_rotation = key_rotation
         self._rewrapping = rewrapping
+        self._census = census
         self._periods = periods
         self._audit = audit
         self._settle = settle
@@ -135,7 +139,7 @@ class RotationWork:
                 known = self._rotator.read(held.key).latest_version
                 tx.rotations.know(held.id, known)
         # Kept for certain before Vault is told: whoever repeats this finds it.
-        total = self._rewrapping.below(row.key, known + 1)
+        total = self._census.below(row.key, known + 1)
         with self._uow.begin() as tx:
             if tx.rotations.lock(row.id, RotationState.REQUESTED) is None:
                 return None
@@ -147,7 +151,7 @@ class RotationWork:
         passed = self._rewrapping.rewrap(row, stop)
         if not passed.whole:
             return None
-        left = self._rewrapping.below(row.key, row.target)
+        left = self._census.below(row.key, row.target)
         if not left:
             with self._uow.begin() as tx:
                 return tx.rotations.move(row.id, RotationState.RUNNING, RotationState.VERIFYING)
@@ -180,7 +184,7 @@ class RotationWork:
     def _verify(self, row: RotationRow) -> RotationRow | None:
         if row.clear_at is None or row.now - row.clear_at < self._settle:
             return None
-        if self._rewrapping.below(row.key, row.target):
+        if self._census.below(row.key, row.target):
             with self._uow.begin() as tx:
                 return tx.rotations.move(row.id, RotationState.VERIFYING, RotationState.RUNNING)
         self._rotator.retire(row.key, row.target)

@@ -88,20 +88,15 @@ class Rotations:
         self._keks = keks
         self._audit = audit
 
-    def start(self, caller: Caller | str, key: str) -> tuple[RotationView, bool]:
+    def start(self, caller: Caller, key: str) -> tuple[RotationView, bool]:
         """Ask for a key's rotation; its live one, and whether this call made it.
-
-        Args:
-            caller: who asks; a plain text names whoever holds the service's own settings.
-            key: which key-encryption key.
 
         Raises:
             Forbidden: the caller is no operator.
             NotFound: there is no such key.
             Unavailable: the database is; repeat, nothing is begun twice.
         """
-        if isinstance(caller, Caller):
-            self._audit.require(caller, Action.ROTATE_KEYS)
+        self._audit.require(caller, Action.ROTATE_KEYS)
         if key not in self._keks:
             raise NotFound("there is no such key-encryption key", code="vault_key_not_found")
         row, is_new = self._uow.run(lambda tx: ask(tx, self._audit, caller, key, Reason.ASKED))

@@ -400,6 +400,16 @@ rotations: Final = Table(
     Index("ix_rotations_requested_at", "requested_at", "id"),
 )
 
+key_census: Final = Table(
+    "key_census",
+    metadata,
+    Column("key", Text, primary_key=True),
+    # Version -> how many keys lie under it; 0 for those that contradict themselves.
+    Column("wrapped", JSONB, nullable=False, server_default=text("'{}'")),
+    _time("counted_at", nullable=False, now=True),
+    _time("overdue_since"),
+)
+
 policies: Final = Table(
     "policies",
     metadata,

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import stamina
 from sqlalchemy import Engine
 
+from vault_service.storage.census import SqlCensus
 from vault_service.storage.customers import SqlCustomers
 from vault_service.storage.disclosures import SqlDisclosures
 from vault_service.storage.durability import check_durability, check_schema
@@ -117,6 +118,11 @@ class SqlTransaction:
     def rotations(self) -> SqlRotations:
         """Rotations of keys."""
         return SqlRotations(self._session)
+
+    @property
+    def census(self) -> SqlCensus:
+        """How many keys lie under each version."""
+        return SqlCensus(self._session)
 
     @property
     def wrapped(self) -> SqlWrappedKeys:

@@ -13,6 +13,7 @@ from vault_service.services.customers import Customers
 from vault_service.services.disclosures import Disclosures
 from vault_service.services.erasure import Erasure
 from vault_service.services.granting import Granting
+from vault_service.services.key_status import KeyStatus
 from vault_service.services.log_reading import LedgerReading
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
@@ -84,6 +85,10 @@ class Served(Protocol):
     @property
     def reveal(self) -> Reveal | None:
         """Plaintext against a disclosure token."""
+
+    @property
+    def key_status(self) -> KeyStatus | None:
+        """What Vault's keys are like."""
 
     @property
     def rotations(self) -> Rotations | None:
