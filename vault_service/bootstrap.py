@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -73,6 +74,7 @@ from vault_service.storage.unit_of_work import SqlUnitOfWork
 # Seconds for which a good answer to "are Vault's keys as declared?" is believed.
 INVENTORY_KEPT: Final = 10.0
 SLOW_KEPT: Final = 60.0
+SIGNING_KEYS: Final = frozenset((KEY_NAME, LEDGER_KEY))
 
 _log = structlog.get_logger(__name__)
 
@@ -235,6 +237,9 @@ class _Rotator(_Reader):
     def retire(self, key: str, version: int) -> None:
         rotation.retire(self.transit, key, version)
 
+    def trim(self, key: str, version: int) -> None:
+        rotation.trim(self.transit, key, version)
+
 
 @dataclass(frozen=True, slots=True)
 class _SigningKey:
@@ -347,7 +352,7 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
     )
     return {
         "principals": Principals(uow=uow, audit=told),
-        "rotations": Rotations(uow=uow, keks=_keks(), audit=told),
+        "rotations": Rotations(uow=uow, keys=_keks() | SIGNING_KEYS, audit=told),
         "key_status": KeyStatus(
             uow=uow,
             keys=_Reader(parts.transit("inspect")),
@@ -400,7 +405,9 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
     housekeeping = Housekeeping(uow=uow, audit=told, holder=_instance())
     # With the patience of a caller, not of a job: rows are locked while Vault rewraps their keys.
     rotator = _Rotator(parts.transit("rotate"))
-    key_rotation = KeyRotation(uow=uow, rotator=rotator, keks=_keks(), audit=told)
+    key_rotation = KeyRotation(
+        uow=uow, rotator=rotator, keks=_keks(), signing=SIGNING_KEYS, audit=told
+    )
     specs = parts.inventory().keys
     rewrapping = Rewrapping(uow=uow, rotator=rotator, audit=told)
     census = KeyCensus(uow=uow, keys=rotator, rewrapping=rewrapping, specs=specs, audit=told)
@@ -410,7 +417,12 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
         key_rotation=key_rotation,
         rewrapping=rewrapping,
         census=census,
-        periods={spec.name: spec.rotate_after for spec in specs if spec.name in _keks()},
+        # Not the ledger's by itself: auditors hold its key, and must be told before.
+        periods={
+            spec.name: spec.rotate_after for spec in specs if spec.name in _keks() | {KEY_NAME}
+        },
+        signing=SIGNING_KEYS,
+        horizon=timedelta(days=settings.backup_horizon_days) or None,
         audit=told,
     )
     return {

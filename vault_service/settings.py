@@ -175,6 +175,10 @@ class Settings:
         Wants("seconds that an entry may wait for the ledger before nothing is disclosed"),
     ] = LEDGER_STOP_SECONDS
 
+    backup_horizon_days: Annotated[
+        Count, Wants("days that a backup is kept, 0 for ever: older key versions are then deleted")
+    ] = 0
+
     log_level: Annotated[LogLevel, Wants("debug, info, warning or error")] = LogLevel.INFO
     log_format: Annotated[LogFormat, Wants("json or console")] = LogFormat.JSON
     log_file: Annotated[Path | None, Wants("a file to append to")] = None

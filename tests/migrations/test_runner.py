@@ -96,7 +96,18 @@ def test_migrations_go_up_down_and_up_again(bare: Database) -> None:
 
 def test_each_migration_can_be_taken_back_alone(bare: Database) -> None:
     """Step by step, up one and down one and up again."""
-    for revision in ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"):
+    for revision in (
+        "0001",
+        "0002",
+        "0003",
+        "0004",
+        "0005",
+        "0006",
+        "0007",
+        "0008",
+        "0009",
+        "0010",
+    ):
         runner.upgrade(bare.owner_url, revision)
         after = _rights(bare)
         runner.downgrade(bare.owner_url, "-1")

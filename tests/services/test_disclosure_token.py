@@ -636,6 +636,24 @@ def test_unknown_versions_do_not_hammer_vault() -> None:
     assert ring.fetched == 3
 
 
+def test_the_next_version_is_found_at_once() -> None:
+    """A token signed a moment after a rotation is good, however fresh the keys are."""
+    ring = Keyring()
+    clock = Clock()
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        clock.time += seconds
+
+    keys = TokenKeys(ring, max_age=300, min_interval=5, clock=clock, sleep=sleep)
+    assert keys.get(1) is not None
+    ring.rotate()
+    assert keys.get(2) is not None
+    assert keys.get(4) is None
+    assert (waits, ring.fetched) == ([pytest.approx(0.2)], 2)
+
+
 def test_a_new_version_is_found_and_an_old_one_kept() -> None:
     """After a rotation both versions verify; the new one is fetched when it first appears."""
     ring = Keyring()

@@ -514,6 +514,69 @@ def test_the_rate_of_what_ended_stands(stage: Stage, work: Any) -> None:
     assert (view.remaining, view.seconds_left) == (0, None)
 
 
+# ---------------------------------------------------------------- signing keys, trimming
+
+
+def test_a_signing_key_is_rotated_and_its_old_version_verifies(stage: Stage, work: Any) -> None:
+    """Nothing is rewrapped or retired; tokens of both versions are good, and both are told of."""
+    token = mails(stage, 1)[0]
+    grant = stage.granted(standing(token))
+    older = stage.token(grant.id)
+    rotation = asked(stage, "disclosure-token")
+    with stage.told(Event.VAULT_KEY_RETIRED, Event.ROTATION_CERTIFICATE) as entries:
+        work.run(STOP)
+    assert [(entry.event, entry.key) for entry in entries] == [
+        (Event.ROTATION_CERTIFICATE, "disclosure-token")
+    ]
+    done = row(stage, rotation)
+    assert (done.state, done.total, done.rewrapped) == (RotationState.DONE, 0, 0)
+    newer = stage.token(grant.id)
+    for each in (older, newer):
+        assert len(stage.revealed(each, token)) == 1
+    versions = {key["kid"].rpartition(":")[2] for key in stage.services.jwks()["keys"]}
+    assert {str(done.from_version), str(done.to_version)} <= versions
+    assert stage.sql("SELECT 1 FROM key_floors WHERE key = 'disclosure-token'") == []
+
+
+def test_the_ledgers_key_is_never_rotated_by_itself(stage: Stage) -> None:
+    """Auditors hold it."""
+    assert "ledger" not in stage.rotation_work._periods
+    assert "disclosure-token" in stage.rotation_work._periods
+
+
+def test_retired_versions_are_deleted_after_the_backup_horizon(stage: Stage, work: Any) -> None:
+    """Not before, and once; with an entry."""
+    mails(stage, 3)
+    rotation = asked(stage)
+    work.run(STOP)
+    done = row(stage, rotation)
+    trimming = rebuilt(work, horizon=timedelta(days=30))
+    with stage.told() as nothing:
+        work.trim()
+        trimming.trim()
+    assert nothing == []
+    stage.sql("UPDATE rotations SET finished_at = finished_at - interval '31 days'")
+    stale: list[Any] = []
+
+    def before(read_only: bool) -> None:  # noqa: FBT001 -- the hook's form
+        # Another worker is at it, between this one's look and its note.
+        if not read_only and not stale:
+            stale.append(trimming.trim())
+
+    with stage.told() as entries:
+        rebuilt(trimming, uow=Hooked(work._uow, before=before)).trim()
+        trimming.trim()
+    assert [(entry.event, entry.key, entry.details) for entry in entries] == [
+        (
+            Event.VAULT_KEY_TRIMMED,
+            KEY,
+            {"from_version": done.from_version, "version": done.to_version},
+        )
+    ]
+    with stage.admin() as admin:
+        assert admin.read_key(KEY).min_available_version == done.to_version
+
+
 class Rotator:
     """Vault's role `rotate`, which does as it is told about rewrapping."""
 

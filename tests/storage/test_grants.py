@@ -268,7 +268,7 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
             for name in ("state", "from_version", "to_version", "total", "rewrapped", "failed")
         }
         | {f"key_census.{name}" for name in ("wrapped", "counted_at", "overdue_since")}
-        | {f"rotations.{name}" for name in ("started_at", "clear_at", "finished_at")}
+        | {f"rotations.{name}" for name in ("started_at", "clear_at", "finished_at", "trimmed_at")}
         | {f"leases.{name}" for name in ("holder", "taken_at")}
         | {f"key_floors.{name}" for name in ("key", "min_version", "updated_at")}
         | {

@@ -87,7 +87,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "key_not_found": "There is no such live key.",
         "rotation_malformed": "This is not the name of a rotation.",
         "rotation_not_found": "There is no such rotation.",
-        "vault_key_not_found": "Vault holds no such key-encryption key for this service.",
+        "vault_key_not_found": "There is no such key in Vault, or it is not rotated.",
         "not_found": "There is no such thing.",
         # who asks
         "not_authenticated": "The caller did not prove who it is.",

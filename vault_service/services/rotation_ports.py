@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -117,6 +117,14 @@ class Rotations(Protocol):
         self, rotation: str, was: RotationState, to: RotationState, *, failed: int | None = None
     ) -> RotationRow | None:
         """Change the state, stamping the times; None where it was not `was`."""
+        ...
+
+    def trimmable(self, keys: Sequence[str], after: timedelta) -> list[RotationRow]:
+        """Rotations of these keys that ended so long ago and were not trimmed, oldest first."""
+        ...
+
+    def trimmed(self, rotation: str) -> bool:
+        """Note that the versions which it retired are deleted; False where that was known."""
         ...
 
 
@@ -238,6 +246,15 @@ class KeyRotator(KeyReader, Protocol):
         """Have Vault refuse every version below.
 
         Raises:
+            VaultUnavailable: it may or may not have been done.
+        """
+        ...
+
+    def trim(self, key: str, version: int) -> None:
+        """Have Vault delete every version below, which were retired.
+
+        Raises:
+            VaultRefused: they are in force.
             VaultUnavailable: it may or may not have been done.
         """
         ...

@@ -13,6 +13,9 @@
    of the old version it is counted again; anything found leads back to `running`.
 4. `done`: Vault refuses the older versions from here on, and the ledger holds a certificate.
 
+A signing key has nothing to rewrap, and its older versions stay to verify: it is done when it has
+begun. Once no backup from before a rotation is kept any more, what it retired is deleted in Vault.
+
 Every step changes its row only from the state that it found, so several workers may try the same.
 """
 
@@ -54,8 +57,10 @@ class RotationWork:
         key_rotation: begins a rotation in Vault and in the database.
         rewrapping: walks the wrapped keys.
         census: counts them.
-        periods: the key-encryption keys, and how old a version may become.
+        periods: the keys that are rotated by themselves, and how old a version may become.
+        signing: those of the keys that sign.
         audit: makes the entries.
+        horizon: how long a backup is kept; retired versions are never deleted, if None.
         settle: how long after nothing was left it is counted again.
         clock: seconds, monotonic.
     """
@@ -69,7 +74,9 @@ class RotationWork:
         rewrapping: Rewrapping,
         census: KeyCensus,
         periods: Mapping[str, timedelta],
+        signing: frozenset[str],
         audit: Audit,
+        horizon: timedelta | None = None,
         settle: timedelta = SETTLE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -79,7 +86,9 @@ class RotationWork:
         self._rewrapping = rewrapping
         self._census = census
         self._periods = periods
+        self._signing = signing
         self._audit = audit
+        self._horizon = horizon
         self._settle = settle
         self._clock = clock
         self._looked: float | None = None
@@ -93,6 +102,7 @@ class RotationWork:
         """
         if self._looked is None or self._clock() - self._looked >= LOOK_EVERY:
             self.ask_for_due()
+            self.trim()
             self._looked = self._clock()
         with self._uow.begin(read_only=True) as tx:
             live = tx.rotations.live()
@@ -117,13 +127,39 @@ class RotationWork:
                 if all(each.key != key for each in tx.rotations.live()):
                     ask(tx, self._audit, ACTOR, key, Reason.PERIOD)
 
+    def trim(self) -> None:
+        """Delete in Vault what was retired before the oldest backup that is kept.
+
+        Raises:
+            VaultUnavailable, VaultDenied, KeyNotReady, VaultRefused: Vault did not do its part.
+            Unavailable: the database is away.
+        """
+        if self._horizon is None:
+            return
+        keys = sorted(self._periods.keys() - self._signing)
+        with self._uow.begin(read_only=True) as tx:
+            due = tx.rotations.trimmable(keys, self._horizon)
+        for row in due:
+            self._rotator.trim(row.key, row.target)
+            with self._uow.begin() as tx:
+                if tx.rotations.trimmed(row.id):
+                    tx.outbox.append(
+                        self._audit.entries(
+                            Event.VAULT_KEY_TRIMMED,
+                            ACTOR,
+                            at=tx.clock.now(),
+                            key=row.key,
+                            details={"from_version": row.from_version or 0, "version": row.target},
+                        )
+                    )
+
     def _step(self, row: RotationRow, stop: threading.Event) -> RotationRow | None:
         """One step; the row as it leads to the next, or None where nothing more is due now."""
         match row.state:
             case RotationState.REQUESTED:
                 return self._begin(row)
             case RotationState.RUNNING:
-                return self._rewrap(row, stop)
+                return self._end(row) if row.key in self._signing else self._rewrap(row, stop)
             case RotationState.VERIFYING:
                 return self._verify(row)
             case _:
@@ -188,23 +224,19 @@ class RotationWork:
             with self._uow.begin() as tx:
                 return tx.rotations.move(row.id, RotationState.VERIFYING, RotationState.RUNNING)
         self._rotator.retire(row.key, row.target)
+        return self._end(row)
+
+    def _end(self, row: RotationRow) -> RotationRow | None:
         with self._uow.begin() as tx:
-            done = tx.rotations.move(row.id, RotationState.VERIFYING, RotationState.DONE, failed=0)
+            done = tx.rotations.move(row.id, row.state, RotationState.DONE, failed=0)
             if done is not None:
                 self._certify(tx, done, halted=bool(row.failed))
-        return None
+        return done
 
     def _certify(self, tx: Transaction, row: RotationRow, *, halted: bool) -> None:
         now = tx.clock.now()
         versions = {"from_version": row.from_version or 0, "to_version": row.target}
         entries = self._audit.entries(
-            Event.VAULT_KEY_RETIRED,
-            ACTOR,
-            at=now,
-            key=row.key,
-            details={**versions, "min_decryption": row.target, "rotation": row.id},
-        )
-        entries += self._audit.entries(
             Event.ROTATION_CERTIFICATE,
             ACTOR,
             at=now,
@@ -220,6 +252,14 @@ class RotationWork:
                 "by": row.requested_by,
             },
         )
+        if row.key not in self._signing:
+            entries += self._audit.entries(
+                Event.VAULT_KEY_RETIRED,
+                ACTOR,
+                at=now,
+                key=row.key,
+                details={**versions, "min_decryption": row.target, "rotation": row.id},
+            )
         if halted:
             entries += self._audit.entries(
                 Event.ALARM_CLEARED,

@@ -79,13 +79,13 @@ class Rotations:
 
     Args:
         uow: a database role that may ask for rotations.
-        keks: the keys that can be rotated.
+        keys: those that can be rotated.
         audit: decides and makes the entries.
     """
 
-    def __init__(self, *, uow: UnitOfWork, keks: frozenset[str], audit: Audit) -> None:
+    def __init__(self, *, uow: UnitOfWork, keys: frozenset[str], audit: Audit) -> None:
         self._uow = uow
-        self._keks = keks
+        self._keys = keys
         self._audit = audit
 
     def start(self, caller: Caller, key: str) -> tuple[RotationView, bool]:
@@ -97,8 +97,8 @@ class Rotations:
             Unavailable: the database is; repeat, nothing is begun twice.
         """
         self._audit.require(caller, Action.ROTATE_KEYS)
-        if key not in self._keks:
-            raise NotFound("there is no such key-encryption key", code="vault_key_not_found")
+        if key not in self._keys:
+            raise NotFound("there is no such key to rotate", code="vault_key_not_found")
         row, is_new = self._uow.run(lambda tx: ask(tx, self._audit, caller, key, Reason.ASKED))
         return shown(row), is_new
 

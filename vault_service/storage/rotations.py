@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 from vault_service.services.rotation_ports import Reason, RotationRow, RotationState
@@ -34,6 +36,15 @@ WHERE id = %b
 """
 _ADD: Final = b"UPDATE rotations SET rewrapped = rewrapped + %b WHERE id = %b"
 # The console moves a failed rotation on and may change nothing but its state.
+_TRIMMABLE: Final = (
+    b"SELECT "
+    + _COLUMNS
+    + b" FROM rotations WHERE state = 'done' AND trimmed_at IS NULL AND key = ANY(%b::text[])"
+    b" AND finished_at < now() - %b ORDER BY finished_at, id LIMIT 100"
+)
+_TRIMMED: Final = (
+    b"UPDATE rotations SET trimmed_at = now() WHERE id = %b AND trimmed_at IS NULL RETURNING id"
+)
 _AGAIN: Final = (
     b"UPDATE rotations SET state = %(to)b WHERE id = %(id)b AND state = %(was)b RETURNING "
     + _COLUMNS
@@ -99,6 +110,14 @@ class SqlRotations:
         statement = _AGAIN if was is RotationState.FAILED else _MOVE
         values = {"id": rotation, "was": was.value, "to": to.value, "failed": failed}
         return _one(self._session.rows(statement, values))
+
+    def trimmable(self, keys: Sequence[str], after: timedelta) -> list[RotationRow]:
+        """Rotations of these keys that ended so long ago and were not trimmed, oldest first."""
+        return [_rotation(row) for row in self._session.rows(_TRIMMABLE, (list(keys), after))]
+
+    def trimmed(self, rotation: str) -> bool:
+        """Note that the versions which it retired are deleted; False where that was known."""
+        return bool(self._session.rows(_TRIMMED, (rotation,)))
 
 
 def _one(rows: list[Row]) -> RotationRow | None:

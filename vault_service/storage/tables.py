@@ -386,6 +386,8 @@ rotations: Final = Table(
     # When nothing was found under an older version for the first time.
     _time("clear_at"),
     _time("finished_at"),
+    # When the versions that it retired were deleted in Vault.
+    _time("trimmed_at"),
     CheckConstraint(
         "state IN ('requested', 'running', 'verifying', 'failed', 'done')", name="state"
     ),
