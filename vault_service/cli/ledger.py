@@ -7,7 +7,7 @@ import tempfile
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -23,6 +23,7 @@ from vault_service.ledger import checkpoint as checkpoints
 from vault_service.ledger import entries, merkle
 from vault_service.ledger.export import Export, Layered
 from vault_service.ledger.faults import LogError
+from vault_service.ledger.report import plain
 from vault_service.ledger.verify import Verified, verify
 
 AUDITOR: Final = "auditor"
@@ -196,7 +197,7 @@ class _Deep:
 
 def _tell(found: Verified) -> None:
     if session().as_json:
-        screen.write_json(report(found))
+        screen.write_json(plain(found))
         return
     screen.write_facts(
         {
@@ -213,26 +214,6 @@ def _tell(found: Verified) -> None:
     screen.write_table(("event", "entries"), sorted(found.events.items()))
     if not found.kept:
         screen.note("no kept checkpoint was given: a log that was rewritten as a whole passes")
-
-
-def report(found: Verified) -> dict[str, Any]:
-    """What was proven, as plain values."""
-    return {
-        "ok": True,
-        "origin": found.head.origin,
-        "size": found.head.size,
-        "root": found.head.root.hex(),
-        "signers": [str(key) for key in found.signers],
-        "cosigners": [
-            {"key": str(one.key), "timestamp": one.timestamp} for one in found.cosignatures
-        ],
-        "continues": [{"size": one.size, "root": one.root.hex()} for one in found.kept],
-        "entries": found.entries,
-        "archived": [{"first": first, "last": end - 1} for first, end in found.missing],
-        "events": dict(sorted(found.events.items())),
-        "first_at": found.first_at,
-        "last_at": found.last_at,
-    }
 
 
 @api(group, "entries", AUDITOR)

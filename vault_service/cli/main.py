@@ -33,6 +33,7 @@ _LAZY: Final = {
     "principals": _HERE + "principals:group",
     "ledger": _HERE + "ledger:group",
     "keys": _HERE + "rotation_commands:group",
+    "audit": _HERE + "audit:group",
     "database": _HERE + "database:group",
     "policy": _HERE + "policy:group",
     "config": _HERE + "config:group",
