@@ -59,6 +59,12 @@ CAMPAIGNS: Final = {
         unit="kills",
         about="kill -9 of PostgreSQL under load: the same, and the service comes back by itself",
     ),
+    "rotation": Campaign(
+        tests=(f"{_HERE}/test_kill_rotation.py",),
+        rounds=1_000_000,
+        unit="wrapped keys",
+        about="a key is rotated, its workers killed -9 under traffic: no request fails, none left",
+    ),
     "double-spend": Campaign(
         tests=(f"{_HERE}/test_d1_double_spend.py",),
         rounds=1_000,
