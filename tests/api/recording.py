@@ -249,6 +249,7 @@ def key_view() -> KeyStatusView:
         wrapped={1: 4, 2: 6},
         counted_at=NOW,
         rotation=ROTATION,
+        remaining=4,
     )
 
 
@@ -354,7 +355,11 @@ def served(recording: Recording) -> Served:
             recording, {"issue": IssuedDisclosureToken(expires_at=NOW, token="e.y.J")}
         ),
         ledger=_Simple(recording, ledger_answers()),
-        key_status=_Simple(recording, {"overview": [key_view()]}),
+        key_status=_Part(
+            recording,
+            overview=lambda caller: recording._answer("overview", [key_view()], caller=caller),
+            measured=lambda: recording._answer("measured", [key_view()]),
+        ),
         rotations=_Simple(
             recording,
             {

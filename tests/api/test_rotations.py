@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from keys.errors import Outage, VaultUnavailable
 from tests.api.conftest import Post
 from tests.api.recording import ROTATION, Recording, rotation_view
 
@@ -40,3 +41,24 @@ def test_keys_are_told_of(send: Post) -> None:
     (key,) = send("GET", "/v1/keys").get_json()["keys"]
     assert (key["name"], key["wrapped"]) == ("records-card", {"1": 4, "2": 6})
     assert key["rotation"] == ROTATION
+
+
+def test_keys_are_measured(send: Post) -> None:
+    """Monitoring sees versions, ages, what is wrapped and what a rotation has before it."""
+    lines = send("GET", "/metrics").get_data(as_text=True).splitlines()
+    for line in (
+        'vault_key_version{key="records-card"} 2.0',
+        'vault_key_age_days{key="records-card"} 3.0',
+        'vault_key_overdue{key="records-card"} 0.0',
+        'vault_key_wrapped{key="records-card",version="1"} 4.0',
+        'vault_rotation_remaining{key="records-card"} 4.0',
+    ):
+        assert line in lines
+
+
+def test_without_vault_the_counters_are_told_all_the_same(send: Post, recording: Recording) -> None:
+    """What cannot be measured is left out."""
+    recording.answers["measured"] = VaultUnavailable(reason=Outage.SEALED)
+    response = send("GET", "/metrics")
+    assert response.status_code == 200
+    assert "vault_key_version" not in response.get_data(as_text=True)

@@ -126,3 +126,16 @@ def test_an_overdue_key_is_shown_as_such(stage: Stage) -> None:
     specs = [replace(each, rotate_after=timedelta(0)) for each in declared.load().keys]
     told = rebuilt(stage.key_status, specs=specs).overview(stage.caller("auditor"))
     assert all(each.overdue for each in told if each.purpose != "fingerprint")
+
+
+def test_monitoring_costs_a_look_in_fifteen_seconds(stage: Stage) -> None:
+    """In between the last one is told."""
+    now = [0.0]
+    measuring = rebuilt(stage.key_status, clock=lambda: now[0])
+    first = measuring.measured()
+    stage.rotations.start(stage.caller("operator"), KEY)
+    now[0] = 14.0
+    assert measuring.measured() is first
+    now[0] = 15.0
+    (told,) = [each for each in measuring.measured() if each.name == KEY]
+    assert (told.rotation is not None, told.remaining) == (True, 0)

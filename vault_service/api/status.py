@@ -8,8 +8,10 @@ import msgspec
 import structlog
 from flask import Flask, Response
 
+from keys.errors import KeysError
 from vault_service.api.calls import JSON
 from vault_service.api.schemas import AliveOut, CheckOut, ReadyOut
+from vault_service.errors import ServiceError
 from vault_service.settings import Settings
 from vault_service.web import metrics
 from vault_service.web.served import Served
@@ -49,7 +51,14 @@ def register(app: Flask, served: Served, settings: Settings) -> None:
         return response
 
     def counters() -> Response:
-        return Response(metrics.exposition(settings.metrics_dir), content_type=metrics.CONTENT_TYPE)
+        told = metrics.exposition(settings.metrics_dir)
+        if served.key_status is not None:
+            try:
+                told += metrics.key_exposition(served.key_status.measured())
+            except (ServiceError, KeysError) as error:
+                # The counters are wanted most when something is away.
+                _log.warning("keys not measured", code=error.code)
+        return Response(told, content_type=metrics.CONTENT_TYPE)
 
     def keys() -> Response:
         response = Response(

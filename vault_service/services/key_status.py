@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from keys.declared import KeySpec
 from keys.errors import KeyNotReady
@@ -13,7 +16,11 @@ from vault_service.domain.actors import Action
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.ports import UnitOfWork
-from vault_service.services.rotation_ports import CensusRow, KeyReader
+from vault_service.services.rotation_ports import CensusRow, KeyReader, RotationRow
+from vault_service.services.rotations import shown
+
+# Seconds: monitoring may ask as often as it likes.
+KEPT: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +42,7 @@ class KeyStatusView:
             themselves what is not so.
         counted_at: when; None before the first count.
         rotation: the one under way.
+        remaining: keys that it still has to rewrap.
     """
 
     name: str
@@ -50,6 +58,7 @@ class KeyStatusView:
     wrapped: Mapping[int, int]
     counted_at: datetime | None
     rotation: str | None
+    remaining: int
 
 
 class KeyStatus:
@@ -60,15 +69,25 @@ class KeyStatus:
         keys: reads keys in Vault.
         specs: the declared keys.
         audit: decides.
+        clock: seconds, monotonic.
     """
 
     def __init__(
-        self, *, uow: UnitOfWork, keys: KeyReader, specs: Sequence[KeySpec], audit: Audit
+        self,
+        *,
+        uow: UnitOfWork,
+        keys: KeyReader,
+        specs: Sequence[KeySpec],
+        audit: Audit,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._uow = uow
         self._keys = keys
         self._specs = specs
         self._audit = audit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: tuple[float, list[KeyStatusView]] | None = None
 
     def overview(self, caller: Caller) -> list[KeyStatusView]:
         """Every declared key.
@@ -79,11 +98,26 @@ class KeyStatus:
             Unavailable: the database is.
         """
         self._audit.require(caller, Action.READ_KEYS)
+        return self._look()
+
+    def measured(self) -> list[KeyStatusView]:
+        """The same for monitoring, which shows no credential: looked at once in `KEPT` seconds.
+
+        Raises:
+            VaultUnavailable, VaultDenied: Vault could not be asked.
+            Unavailable: the database is.
+        """
+        with self._lock:
+            if self._kept is None or self._clock() - self._kept[0] >= KEPT:
+                self._kept = (self._clock(), self._look())
+            return self._kept[1]
+
+    def _look(self) -> list[KeyStatusView]:
         found = [(spec, self._read(spec.name)) for spec in self._specs]
         with self._uow.begin(read_only=True) as tx:
             now = tx.clock.now()
             census = tx.census.all()
-            live = {row.key: row.id for row in tx.rotations.live()}
+            live = {row.key: row for row in tx.rotations.live()}
         return [
             _view(spec, info, census.get(spec.name), live.get(spec.name), now)
             for spec, info in found
@@ -100,7 +134,7 @@ def _view(
     spec: KeySpec,
     info: KeyInfo | None,
     counted: CensusRow | None,
-    rotation: str | None,
+    rotation: RotationRow | None,
     now: datetime,
 ) -> KeyStatusView:
     created = None if info is None else info.created.get(info.latest_version)
@@ -118,5 +152,6 @@ def _view(
         overdue=due is not None and due < now,
         wrapped={} if counted is None else counted.wrapped,
         counted_at=None if counted is None else counted.counted_at,
-        rotation=rotation,
+        rotation=None if rotation is None else rotation.id,
+        remaining=0 if rotation is None else shown(rotation).remaining,
     )

@@ -6,14 +6,16 @@ before this module is imported and be emptied before the first process starts (`
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from vault_service import logs
+from vault_service.services.key_status import KeyStatusView
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -77,6 +79,31 @@ def _count_alarm(alarm: str) -> None:
 
 
 logs.on_alarm(_count_alarm)
+
+
+def key_exposition(keys: Iterable[KeyStatusView]) -> bytes:
+    """What is told of Vault's keys, in Prometheus' text form; of this moment, so not gathered."""
+    registry = CollectorRegistry()
+    version = Gauge("vault_key_version", "A key's newest version.", ("key",), registry=registry)
+    age = Gauge("vault_key_age_days", "Age of that version.", ("key",), registry=registry)
+    overdue = Gauge("vault_key_overdue", "1 past its period.", ("key",), registry=registry)
+    wrapped = Gauge(
+        "vault_key_wrapped", "Keys under a version.", ("key", "version"), registry=registry
+    )
+    remaining = Gauge(
+        "vault_rotation_remaining", "Keys still to be rewrapped.", ("key",), registry=registry
+    )
+    for key in keys:
+        if key.version is not None:
+            version.labels(key.name).set(key.version)
+        if key.age_days is not None:
+            age.labels(key.name).set(key.age_days)
+        overdue.labels(key.name).set(key.overdue)
+        for number, count in key.wrapped.items():
+            wrapped.labels(key.name, str(number)).set(count)
+        if key.rotation is not None:
+            remaining.labels(key.name).set(key.remaining)
+    return generate_latest(registry)
 
 
 def exposition(folder: Path | None) -> bytes:
