@@ -28,7 +28,7 @@ from vault_service.services.rotation_ports import (
 
 ACTOR: Final = "worker"
 # Rows that one statement looks through at most, so that none runs long where little is to be done.
-WINDOW: Final = 5_000
+WINDOW: Final = 1_000
 # Of a count, which is cheaper for each row.
 COUNTED: Final = 20_000
 # Threads of one worker: while one waits for Vault another writes.
