@@ -156,7 +156,7 @@ def _evidences(evidence: Mapping[str, str]) -> Iterator[tuple[dict[str, str], se
     yield {}, set(evidence)
 
 
-def _rows() -> Iterator[tuple[DisclosureRequest, bool | None, set[tuple[str, str]]]]:
+def table_rows() -> Iterator[tuple[DisclosureRequest, bool | None, set[tuple[str, str]]]]:
     """Requests with a determination's outcome, and what must be missing from each."""
     anything = {"service": "x"}
     for name, category, data_class, kind, determined in itertools.product(
@@ -191,7 +191,7 @@ def _rows() -> Iterator[tuple[DisclosureRequest, bool | None, set[tuple[str, str
 def test_the_decision_equals_the_table_of_the_clauses() -> None:
     """For each ground, category, class, recipient, evidence and determination: as the clauses."""
     rows = allowed = 0
-    for request, determined, missing in _rows():
+    for request, determined, missing in table_rows():
         progress = Progress(approvals=2, determined=determined)
         decision = decide(POLICY, request, now=NOW, progress=progress)
         assert {(each.code, each.pointer) for each in decision.missing} == missing, request

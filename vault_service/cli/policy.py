@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -14,6 +16,15 @@ from vault_service.cli.session import session
 from vault_service.domain.grounds import Ground, Policy
 from vault_service.errors import SettingsError
 from vault_service.policy import loader
+from vault_service.policy.diff import diff
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _path(name: str) -> Callable[[_F], _F]:
+    """A policy file that must be given."""
+    return click.argument(name, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+
 
 _file = click.argument(
     "file", required=False, type=click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -71,6 +82,32 @@ def check(file: Path | None) -> None:
         screen.write_json({"file": str(path), "ok": True, "version": policy.version})
     else:
         screen.write_line(f"{path}: ok, {len(policy.grounds)} grounds, version {policy.version}")
+
+
+@group.command("diff", cls=PlainCommand)
+@_path("old")
+@_path("new")
+def diff_(old: Path, new: Path) -> None:
+    """Tell in words what the policy NEW allows or forbids, compared with OLD."""
+    before, after = loader.load(old), loader.load(new)
+    found = diff(before, after)
+    if session().as_json:
+        screen.write_json(
+            {
+                "old": before.version,
+                "new": after.version,
+                "differences": [
+                    {"effect": each.effect, "where": each.where, "says": each.says}
+                    for each in found
+                ],
+            }
+        )
+        return
+    screen.write_table(
+        ("effect", "where", "what"), ((each.effect.value, each.where, each.says) for each in found)
+    )
+    if not found:
+        screen.note("both policies decide alike and read alike")
 
 
 def _span(time: timedelta) -> str:
