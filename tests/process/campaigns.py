@@ -83,6 +83,12 @@ CAMPAIGNS: Final = {
         unit="examples for each call, person and manner",
         about="F7: requests made from the OpenAPI document: no 5xx, answers as documented",
     ),
+    "policy-mutants": Campaign(
+        tests=("tests/domain/test_policy_mutants.py",),
+        rounds=1_000,
+        unit="mutants at most",
+        about="every small change of the policy engine that alters a decision fails a test",
+    ),
     "marked": Campaign(
         tests=("-m", "campaign", "tests"),
         rounds=None,
