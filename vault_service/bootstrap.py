@@ -58,6 +58,7 @@ from vault_service.services.log_keeper import LogKeeper
 from vault_service.services.log_reading import LedgerReading
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
+from vault_service.services.recipients import RecipientRecords
 from vault_service.services.reveal import Reveal
 from vault_service.services.rewrapping import Rewrapping
 from vault_service.services.rotation_work import PERIOD as ROTATION_PERIOD
@@ -99,6 +100,7 @@ class Services:
     reading: Reading | None = None
     principals: Principals | None = None
     disclosures: Disclosures | None = None
+    recipients: RecipientRecords | None = None
     granting: Granting | None = None
     reveal: Reveal | None = None
     housekeeping: Housekeeping | None = None
@@ -350,6 +352,7 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
     documents = Documents(
         data_keys=DataKeyPool(transit), unwrapping=Unwrapper(parts.transit("review"))
     )
+    recipients = RecipientRecords(uow=uow, documents=documents, policy=policy, audit=told)
     return {
         "principals": Principals(uow=uow, audit=told),
         "rotations": Rotations(uow=uow, keys=_keks() | SIGNING_KEYS, audit=told),
@@ -359,10 +362,13 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
             specs=parts.inventory().keys,
             audit=told,
         ),
+        "recipients": recipients,
         "ledger": LedgerReading(
             uow=uow, keys=_SigningKey(parts.transit("inspect"), LEDGER_KEY), audit=told
         ),
-        "disclosures": Disclosures(uow=uow, documents=documents, policy=policy, audit=told),
+        "disclosures": Disclosures(
+            uow=uow, documents=documents, recipients=recipients, policy=policy, audit=told
+        ),
         "reading": Reading(uow=uow, fingerprints=Fingerprinter(transit), audit=told),
     }
 

@@ -17,6 +17,7 @@ from vault_service.errors import NotAuthenticated, ServiceError
 from vault_service.services.context import Caller
 from vault_service.services.key_status import KeyStatusView
 from vault_service.services.log_reading import Blob, Consistency, Inclusion, LoggedEntry, Page
+from vault_service.services.recipients import RecipientView
 from vault_service.services.rotation_ports import Reason, RotationRow, RotationState
 from vault_service.services.rotations import RotationPage, RotationView
 from vault_service.services.views import (
@@ -41,6 +42,7 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 CUSTOMER = "cus_" + "0" * 26
 TOKEN = "tok_" + "0" * 28
 DISCLOSURE = "dis_" + "0" * 28
+RECIPIENT = "rec_" + "0" * 26
 PRINCIPAL = "prn_" + "0" * 26
 ROTATION = "rot_" + "0" * 26
 KEY = "key_" + "0" * 16
@@ -88,6 +90,21 @@ def principal_view() -> PrincipalView:
     )
 
 
+def recipient_view() -> RecipientView:
+    """A recipient as a use case answers it."""
+    return RecipientView(
+        id=RECIPIENT,
+        kind="counterparty",
+        created_by=PRINCIPAL,
+        created_at=NOW,
+        thumbprint=None,
+        public_key=None,
+        name="B",
+        verified="called back",
+        contact="b@example.com",
+    )
+
+
 def disclosure_view() -> DisclosureView:
     """A disclosure request as a use case answers it."""
     return DisclosureView(
@@ -100,6 +117,9 @@ def disclosure_view() -> DisclosureView:
         policy="0" * 64,
         recipient_kind="counterparty",
         recipient_name="B",
+        recipient=None,
+        recipient_key=None,
+        delivery="holder",
         evidence={"harm": "x"},
         tokens=(TOKEN,),
         customer=None,
@@ -349,6 +369,13 @@ def served(recording: Recording) -> Served:
                 **dict.fromkeys(steps, view),
                 "page": DisclosurePage(items=(view,), next=None),
                 "explain": decision,
+            },
+        ),
+        recipients=_Simple(
+            recording,
+            {
+                **dict.fromkeys(("create", "get"), recipient_view()),
+                "page": ((recipient_view(),), None),
             },
         ),
         granting=_Simple(

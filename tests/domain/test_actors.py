@@ -33,9 +33,10 @@ ALLOWED = {
     " read_customer_disclosures request_modification read_modifications record_account_data"
     " read_account_data",
     Role.REQUESTER: "reveal request_disclosure read_disclosures withdraw_disclosure"
-    " take_disclosure_token",
+    " take_disclosure_token record_recipient read_recipients",
     Role.OFFICER: "erase read_customer_disclosures read_disclosures read_evidence"
-    " determine_disclosure decide_disclosure revoke_disclosure confirm_key read_principals",
+    " determine_disclosure decide_disclosure revoke_disclosure confirm_key read_principals"
+    " record_recipient read_recipients",
     Role.AUDITOR: "read_principals read_keys read_rotations read_ledger",
     Role.OPERATOR: "manage_principals read_principals read_keys rotate_keys read_rotations",
 }

@@ -111,6 +111,9 @@ WITHOUT_DATA = {
     Event.ACCESS_DENIED,
     Event.AUTHENTICATION_FAILED,
     Event.REVEAL_REFUSED,
+    # Recipients are told by `recipient_id` among the details.
+    Event.RECIPIENT_CREATED,
+    Event.RECIPIENT_READ,
     Event.ACCESS_REVIEW_OPENED,
     Event.ACCESS_REVIEW_COMPLETED,
     Event.ALARM_RAISED,

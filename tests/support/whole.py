@@ -42,6 +42,7 @@ from vault_service.services.key_rotation import KeyRotation
 from vault_service.services.key_status import KeyStatus
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
+from vault_service.services.recipients import RecipientRecords
 from vault_service.services.reveal import Reveal
 from vault_service.services.rotation_work import RotationWork
 from vault_service.services.rotations import Rotations
@@ -228,6 +229,11 @@ class Stage:
     def disclosures(self) -> Disclosures:
         """The use case."""
         return present(self.services.disclosures)
+
+    @property
+    def recipients(self) -> RecipientRecords:
+        """The use case."""
+        return present(self.services.recipients)
 
     @property
     def granting(self) -> Granting:

@@ -15,8 +15,10 @@ from vault_service.api.schemas import (
     DisclosuresQuery,
     ExplanationOut,
     NothingIn,
+    Recipient,
 )
 from vault_service.domain.actors import Action
+from vault_service.errors import InvalidInput
 from vault_service.services.disclosures import DisclosureDraft
 from vault_service.settings import ProcessRole
 from vault_service.web.served import present
@@ -40,12 +42,37 @@ _COMMENT: Final = {"comment": "checked against the case file"}
 _STEP_CODES: Final = ("disclosure_not_found",)
 
 
+def _check_recipient(recipient: Recipient) -> None:
+    """Return if a recipient is named in one way.
+
+    Raises:
+        InvalidInput: in both ways, or in none.
+    """
+    if recipient.id is not None:
+        if recipient.kind is not None or recipient.name is not None:
+            raise InvalidInput(
+                "name a recipient on record, or kind and name",
+                code="recipient_ambiguous",
+                pointer="/recipient",
+            )
+        return
+    for name in ("kind", "name"):
+        if getattr(recipient, name) is None:
+            raise InvalidInput(
+                "a required field is missing", code="field_missing", pointer=f"/recipient/{name}"
+            )
+
+
 def _draft(body: DisclosureIn) -> DisclosureDraft:
+    recipient = body.recipient
+    _check_recipient(recipient)
     return DisclosureDraft(
         ground=body.ground,
         category=body.category,
-        recipient_kind=body.recipient.kind,
-        recipient_name=body.recipient.name,
+        recipient_kind=recipient.kind or "",
+        recipient_name=recipient.name or "",
+        recipient=recipient.id,
+        delivery=body.delivery,
         tokens=None if body.tokens is None else tuple(body.tokens),
         customer=body.customer,
         classes=None if body.classes is None else tuple(body.classes),
@@ -64,7 +91,13 @@ def _draft(body: DisclosureIn) -> DisclosureDraft:
     body=DisclosureIn,
     answers={201: DisclosureOut},
     example=_EXAMPLE,
-    codes=("disclosure_not_allowed", "card_number_not_allowed_here"),
+    codes=(
+        "disclosure_not_allowed",
+        "card_number_not_allowed_here",
+        "recipient_not_found",
+        "recipient_ambiguous",
+        "recipient_key_missing",
+    ),
 )
 def create_disclosure(call: Call[DisclosureIn, None]) -> Answer:
     """Request a disclosure."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import UNSET
+
 from vault_service.api import views
 from vault_service.api.calls import Answer, Call, Group, HeaderParameter
 from vault_service.api.schemas import (
@@ -67,6 +69,7 @@ def issue_disclosure_token(call: Call[NothingIn, None]) -> Answer:
         "disclosure_grant_unknown",
         "disclosure_grant_ended",
         "disclosure_policy_changed",
+        "recipient_key_changed",
         "token_not_found",
         "commit_unknown",
     ),
@@ -83,10 +86,13 @@ def reveal(call: Call[RevealIn, None]) -> Answer:
     receipt = answer.receipt
     return Answer(
         body=RevealOut(
-            results=[
+            results=UNSET
+            if answer.package is not None
+            else [
                 views.revealed(result, asked)
                 for asked, result in zip(call.body.tokens, answer.results, strict=True)
             ],
+            package=UNSET if answer.package is None else answer.package,
             receipt=ReceiptOut(
                 entry=receipt.entry,
                 grant=receipt.grant,
@@ -94,6 +100,7 @@ def reveal(call: Call[RevealIn, None]) -> Answer:
                 clause=receipt.clause,
                 at=receipt.at,
                 values=receipt.values,
+                recipient=receipt.recipient,
             ),
         )
     )

@@ -244,10 +244,11 @@ class ProfileOut(Answered, frozen=True):
 
 
 class Recipient(Accepted, frozen=True):
-    """Who shall receive the data."""
+    """Who shall receive the data: kind and name, or one on record."""
 
-    kind: Annotated[str, Meta(max_length=64)]
-    name: Text
+    kind: Annotated[str, Meta(max_length=64)] | None = None
+    name: Text | None = None
+    id: Annotated[str, Meta(description="A recipient, `rec_…`.", max_length=64)] | None = None
 
 
 class DisclosureIn(Accepted, frozen=True):
@@ -265,14 +266,24 @@ class DisclosureIn(Accepted, frozen=True):
     evidence: Annotated[dict[str, str], Meta(description="What the ground asks for.")] = {}
     uses: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
     duration_seconds: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
+    delivery: Annotated[
+        str,
+        Meta(
+            description="To the token's holder in plain, or as a package that the recipient opens.",
+            max_length=16,
+            extra_json_schema={"enum": ["holder", "package"]},
+        ),
+    ] = "holder"
     draft: bool = False
 
 
-class RecipientOut(Answered, frozen=True):
+class RecipientOut(Answered, frozen=True, omit_defaults=True):
     """Who shall receive the data; the name only for requester and officers."""
 
     kind: str
     name: str | None
+    id: str | None = None
+    thumbprint: str | None = None
 
 
 class DecisionOut(Answered, frozen=True):
@@ -295,6 +306,7 @@ class DisclosureOut(Answered, frozen=True):
     clause: str
     policy: str
     recipient: RecipientOut
+    delivery: str
     evidence: dict[str, Any] | None
     tokens: list[str] | None
     customer: str | None
@@ -388,7 +400,7 @@ class RevealResult(Answered, frozen=True, omit_defaults=True, rename={"data_clas
     error: ItemError | UnsetType = UNSET
 
 
-class ReceiptOut(Answered, frozen=True):
+class ReceiptOut(Answered, frozen=True, omit_defaults=True):
     """What proves the reveal later."""
 
     entry: str
@@ -397,13 +409,15 @@ class ReceiptOut(Answered, frozen=True):
     clause: str
     at: datetime
     values: int
+    recipient: str | None = None
 
 
-class RevealOut(Answered, frozen=True):
-    """One result for each token, in order, and the receipt."""
+class RevealOut(Answered, frozen=True, omit_defaults=True):
+    """One result for each token, in order, and the receipt; or a package of both for another."""
 
-    results: list[RevealResult]
     receipt: ReceiptOut
+    results: list[RevealResult] | UnsetType = UNSET
+    package: Annotated[str, Meta(description="A JWE that the recipient opens.")] | UnsetType = UNSET
 
 
 # ---------------------------------------------------------------- principals

@@ -13,6 +13,7 @@ from vault_service.client.disclosures import Disclosures
 from vault_service.client.errors import ApiError
 from vault_service.client.ledger import Ledger
 from vault_service.client.principals import Principals
+from vault_service.client.recipients import Recipients
 from vault_service.client.rotations import Rotations
 from vault_service.client.tokens import Customers, Tokens
 from vault_service.client.transport import Ask, Reply, Transport, decode
@@ -62,6 +63,7 @@ class Client:
         self.tokens = Tokens(self._transport)
         self.customers = Customers(self._transport)
         self.disclosures = Disclosures(self._transport)
+        self.recipients = Recipients(self._transport)
         self.principals = Principals(self._transport)
         self.ledger = Ledger(self._transport)
         self.rotations = Rotations(self._transport)

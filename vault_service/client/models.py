@@ -117,6 +117,8 @@ class Recipient(Answer, frozen=True, kw_only=True):
 
     kind: str
     name: str | None = None
+    id: str | None = None
+    thumbprint: str | None = None
 
 
 class Decision(Answer, frozen=True, kw_only=True):
@@ -145,6 +147,7 @@ class Disclosure(Answer, frozen=True, kw_only=True):
     determination_needed: bool
     created_at: datetime
     decisions: list[Decision]
+    delivery: str = "holder"
     evidence: dict[str, Any] | None = None
     tokens: list[str] | None = None
     customer: str | None = None
@@ -206,13 +209,36 @@ class Receipt(Answer, frozen=True, kw_only=True):
     clause: str
     at: datetime
     values: int
+    recipient: str | None = None
 
 
 class RevealAnswer(Answer, frozen=True, kw_only=True):
-    """One result for each token, in order, and the receipt."""
+    """One result for each token, in order, and the receipt; or a package for the recipient."""
 
-    results: list[Revealed]
     receipt: Receipt
+    results: list[Revealed] = []
+    package: str | None = None
+
+
+class RecipientRecord(Answer, frozen=True, kw_only=True):
+    """A recipient on record; the texts stand only where one was asked for."""
+
+    id: str
+    kind: str
+    created_by: str
+    created_at: datetime
+    thumbprint: str | None = None
+    public_key: dict[str, str] | None = None
+    name: str | None = None
+    verified: str | None = None
+    contact: str | None = None
+
+
+class RecipientPage(Answer, frozen=True, kw_only=True):
+    """Recipients and the cursor of the next page."""
+
+    items: list[RecipientRecord]
+    next: str | None = None
 
 
 class Key(Answer, frozen=True, kw_only=True):

@@ -119,6 +119,8 @@ class Action(StrEnum):
     REQUEST_DISCLOSURE = "request_disclosure"
     READ_DISCLOSURES = "read_disclosures"
     READ_EVIDENCE = "read_evidence"
+    RECORD_RECIPIENT = "record_recipient"
+    READ_RECIPIENTS = "read_recipients"
     WITHDRAW_DISCLOSURE = "withdraw_disclosure"
     DETERMINE_DISCLOSURE = "determine_disclosure"
     DECIDE_DISCLOSURE = "decide_disclosure"
@@ -158,6 +160,9 @@ PERMISSIONS: Mapping[Action, frozenset[Role]] = MappingProxyType(
         Action.READ_DISCLOSURES: frozenset((Role.REQUESTER, Role.OFFICER)),
         # Officers weigh the evidence; a requester already knows what was submitted.
         Action.READ_EVIDENCE: _OFFICER,
+        # What was put down of a recipient counts for nothing until officers approve a request.
+        Action.RECORD_RECIPIENT: frozenset((Role.REQUESTER, Role.OFFICER)),
+        Action.READ_RECIPIENTS: frozenset((Role.REQUESTER, Role.OFFICER)),
         Action.WITHDRAW_DISCLOSURE: _REQUESTER,
         Action.DETERMINE_DISCLOSURE: _OFFICER,
         Action.DECIDE_DISCLOSURE: _OFFICER,

@@ -9,7 +9,7 @@ Text is Crockford base32 in lower case (`0123456789abcdefghjkmnpqrstvwxyz`), 5 b
     tok_ + bb + 26       bucket, 130 random bits
     9 bbbb r…r llll      card-shaped: bucket in four digits, n-9 random digits, last four digits
     dis_ + bb + 26       bucket (its own, random), 130 random bits
-    prn_ + 26, req_ + 26, rot_ + 26
+    prn_ + 26, req_ + 26, rec_ + 26, rot_ + 26
     vk_ + 16 + _ + 52    API key: public id, secret of 260 bits; the id is shown as key_ + 16
     bb + 26              a disclosure token's jti: bucket of the disclosure, 130 random bits
 
@@ -48,6 +48,7 @@ _DISCLOSURE = re.compile(r"dis_([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", r
 _CUSTOMER = re.compile(r"cus_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _PRINCIPAL = re.compile(r"prn_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _ROTATION = re.compile(r"rot_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
+_RECIPIENT = re.compile(r"rec_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _JTI = re.compile(r"([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _API_KEY = re.compile(r"vk_([0-9a-hjkmnp-tv-z]{16})_([0-9a-hjkmnp-tv-z]{52})", re.ASCII)
 
@@ -254,6 +255,24 @@ def check_rotation_id(text: str, *, pointer: str | None = None) -> str:
     if _ROTATION.fullmatch(text) is None:
         raise InvalidInput(
             "this is not the name of a rotation", code="rotation_malformed", pointer=pointer
+        )
+    return text
+
+
+def new_recipient_id(*, token_bytes: TokenBytes = secrets.token_bytes) -> str:
+    """A name for a recipient."""
+    return "rec_" + _random_text(_ID_CHARS, token_bytes)
+
+
+def check_recipient_id(text: str, *, pointer: str | None = None) -> str:
+    """The text, if it has the form of a recipient's name.
+
+    Raises:
+        InvalidInput: `recipient_malformed`.
+    """
+    if _RECIPIENT.fullmatch(text) is None:
+        raise InvalidInput(
+            "this is not the name of a recipient", code="recipient_malformed", pointer=pointer
         )
     return text
 

@@ -50,6 +50,9 @@ class Event(StrEnum):
     DISCLOSURE_EVIDENCE_READ = "disclosure.evidence_read"
     DISCLOSURE_TOKEN_ISSUED = "disclosure.token_issued"  # noqa: S105 -- the name of an event
 
+    RECIPIENT_CREATED = "recipient.created"
+    RECIPIENT_READ = "recipient.read"
+
     REVEAL_ALLOWED = "reveal.allowed"
     REVEAL_REFUSED = "reveal.refused"
 
@@ -111,7 +114,8 @@ def _shape(needs: str = "", details: str = "", outcome: Outcome | None = None) -
 
 
 _GRANT = "grant ground clause policy"
-_GRANT_DETAILS = "category recipient uses"
+_BOUND = " recipient_id recipient_key delivery"
+_GRANT_DETAILS = "category recipient uses" + _BOUND
 _KEY_DETAILS = "version from_version to_version min_encryption min_decryption"
 
 # Details that hold several words, parted by single spaces; every other text is one word.
@@ -132,7 +136,7 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
         Event.DISCLOSURE_DRAFTED: _shape(_GRANT, _GRANT_DETAILS),
         Event.DISCLOSURE_SUBMITTED: _shape(_GRANT, _GRANT_DETAILS + " classes duration_seconds"),
         Event.DISCLOSURE_DETERMINED: _shape(_GRANT, "valid"),
-        Event.DISCLOSURE_APPROVED: _shape(_GRANT, "approval approvals_needed"),
+        Event.DISCLOSURE_APPROVED: _shape(_GRANT, "approval approvals_needed" + _BOUND),
         Event.DISCLOSURE_DENIED: _shape(_GRANT),
         Event.DISCLOSURE_ACTIVATED: _shape(_GRANT, "expires_at uses"),
         Event.DISCLOSURE_WITHDRAWN: _shape(_GRANT),
@@ -141,8 +145,12 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
         Event.DISCLOSURE_SPENT: _shape(_GRANT, "uses"),
         Event.DISCLOSURE_EVIDENCE_READ: _shape("grant"),
         Event.DISCLOSURE_TOKEN_ISSUED: _shape(_GRANT, "jti expires_at"),
+        Event.RECIPIENT_CREATED: _shape("", "recipient recipient_id recipient_key"),
+        Event.RECIPIENT_READ: _shape("", "recipient recipient_id"),
         Event.REVEAL_ALLOWED: _shape(
-            _GRANT + " tokens count", "category recipient jti uses_left", Outcome.SUCCESS
+            _GRANT + " tokens count",
+            "category recipient jti uses_left" + _BOUND,
+            Outcome.SUCCESS,
         ),
         Event.REVEAL_REFUSED: _shape("reason", "jti", Outcome.REFUSED),
         Event.PRINCIPAL_CREATED: _shape("principal", "roles"),

@@ -141,6 +141,7 @@ class TokenIssuer:
             recipient=grant.recipient,
             uses=grant.uses,
             scope=claimed(grant.scope),
+            bound=grant.bound,
             key_thumbprint=key_thumbprint,
         )
         return IssuedToken(token=self._sign(to_members(claims)), claims=claims)

@@ -8,7 +8,7 @@ row is locked, because it never changes and Vault may take its time; the state i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -34,13 +34,15 @@ from vault_service.services.ports import (
     Transaction,
     UnitOfWork,
 )
-from vault_service.services.token_claims import Grant
+from vault_service.services.recipients import RecipientRecords
+from vault_service.services.token_claims import PACKAGE, Bound, Grant
 from vault_service.services.views import DecisionView, DisclosurePage, DisclosureView
 
 MAX_PAGE: Final = 100
 COMMENT_LENGTH: Final = 2000
 DETAILS: Final = "disclosure-details"
 COMMENT: Final = "disclosure-comment"
+HOLDER: Final = "holder"
 # What a draft may still lack. What it holds is judged like any request: evidence that may not be
 # kept (a verification code, what the ground does not ask for) may not be kept in a draft either.
 LACKING: Final = frozenset(("evidence_missing", "recipient_name_missing"))
@@ -48,12 +50,18 @@ LACKING: Final = frozenset(("evidence_missing", "recipient_name_missing"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisclosureDraft:
-    """What a requester sends. Scope is tokens, or a customer and classes."""
+    """What a requester sends. Scope is tokens, or a customer and classes.
+
+    With a `recipient`, kind and name are those of his record.
+    """
 
     ground: str
     category: str
-    recipient_kind: str
-    recipient_name: str = field(repr=False)
+    recipient_kind: str = ""
+    recipient_name: str = field(default="", repr=False)
+    recipient: str | None = None
+    recipient_key: str | None = None
+    delivery: str = HOLDER
     tokens: tuple[str, ...] | None = None
     customer: str | None = None
     classes: tuple[str, ...] | None = None
@@ -73,10 +81,17 @@ class Disclosures:
     """The use case."""
 
     def __init__(
-        self, *, uow: UnitOfWork, documents: Documents, policy: Policy, audit: Audit
+        self,
+        *,
+        uow: UnitOfWork,
+        documents: Documents,
+        recipients: RecipientRecords,
+        policy: Policy,
+        audit: Audit,
     ) -> None:
         self._uow = uow
         self._documents = documents
+        self._recipients = recipients
         self._policy = policy
         self._audit = audit
 
@@ -89,7 +104,7 @@ class Disclosures:
             Forbidden: the caller may not request disclosures.
         """
         self._audit.require(caller, Action.REQUEST_DISCLOSURE)
-        return self._judge(draft)[1]
+        return self._judge(self._named(draft))[1]
 
     def create(self, caller: Caller, draft: DisclosureDraft, *, is_draft: bool) -> DisclosureView:
         """Make a request: submitted, or kept as a draft.
@@ -100,6 +115,7 @@ class Disclosures:
             VaultUnavailable: the evidence could not be sealed.
         """
         self._audit.require(caller, Action.REQUEST_DISCLOSURE)
+        draft = self._named(draft)
         request, decision = self._judge(draft)
         ground = decision.ground
         lacking = LACKING if is_draft else frozenset()
@@ -128,6 +144,9 @@ class Disclosures:
             determination_needed=ground.determination is not None,
             details=self._documents.seal(disclosure, DETAILS, details),
             details_salt=salt,
+            recipient=draft.recipient,
+            recipient_key=draft.recipient_key,
+            delivery=draft.delivery,
         )
         with self._uow.begin() as tx:
             stored = tx.disclosures.insert(row)
@@ -142,6 +161,7 @@ class Disclosures:
                         "category": stored.category,
                         "recipient": stored.recipient_kind,
                         "uses": stored.uses,
+                        **told_bound(stored),
                     },
                 )
             )
@@ -180,6 +200,7 @@ class Disclosures:
                             "category": row.category,
                             "recipient": row.recipient_kind,
                             "uses": row.uses,
+                            **told_bound(row),
                         },
                     )
                 )
@@ -312,6 +333,34 @@ class Disclosures:
 
     # ------------------------------------------------------------ parts
 
+    def _named(self, draft: DisclosureDraft) -> DisclosureDraft:
+        """The draft with kind, name and key of the recipient that it names, if it names one.
+
+        Raises:
+            InvalidInput: there is no such recipient, or no key to seal a package for.
+        """
+        if draft.recipient is not None:
+            row, name = self._recipients.named(draft.recipient)
+            draft = replace(
+                draft,
+                recipient_kind=row.kind,
+                recipient_name=name,
+                recipient_key=row.thumbprint,
+            )
+        if draft.delivery not in {HOLDER, PACKAGE}:
+            raise InvalidInput(
+                "delivery is to the holder or as a package",
+                code="delivery_unknown",
+                pointer="/delivery",
+            )
+        if draft.delivery == PACKAGE and draft.recipient_key is None:
+            raise InvalidInput(
+                "a package needs a recipient on record with a public key",
+                code="recipient_key_missing",
+                pointer="/delivery",
+            )
+        return draft
+
     def _judge(self, draft: DisclosureDraft) -> tuple[DisclosureRequest, Decision]:
         with self._uow.begin(read_only=True) as tx:
             request = _request(tx, draft)
@@ -351,7 +400,7 @@ class Disclosures:
             )
             if not inserted:
                 raise Conflict("you have decided on this request before", code="already_decided")
-            told = self._told(_EVENTS[kind], caller, row, details=_told_details(kind, valid))
+            told = self._told(_EVENTS[kind], caller, row, details=_told_details(kind, row, valid))
             if step is Step.APPROVE_LAST:
                 tx.disclosures.set_state(row.bucket, row.id, after)
                 after = rules.advance(
@@ -508,8 +557,24 @@ _EVENTS: Final = {
 }
 
 
-def _told_details(kind: str, valid: bool | None) -> dict[str, str | int] | None:  # noqa: FBT001 -- a finding, not a switch
+def _told_details(
+    kind: str,
+    row: DisclosureRow,
+    valid: bool | None,  # noqa: FBT001 -- a finding, not a switch
+) -> dict[str, str | int] | None:
+    if kind == "approve":
+        return {**told_bound(row)} or None
     return {"valid": "yes" if valid else "no"} if kind == "determine" else None
+
+
+def told_bound(row: DisclosureRow) -> dict[str, str]:
+    """What an entry tells of the recipient on record, his key, and a package."""
+    told = {
+        "recipient_id": row.recipient,
+        "recipient_key": row.recipient_key,
+        "delivery": row.delivery if row.delivery == PACKAGE else None,
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _locked(tx: Transaction, disclosure: str) -> DisclosureRow:
@@ -542,6 +607,9 @@ def _draft(row: DisclosureRow, details: Mapping[str, Any]) -> DisclosureDraft:
         category=row.category,
         recipient_kind=row.recipient_kind,
         recipient_name=str(details["recipient"]),
+        recipient=row.recipient,
+        recipient_key=row.recipient_key,
+        delivery=row.delivery,
         tokens=row.tokens,
         customer=row.customer,
         classes=row.classes,
@@ -620,6 +688,9 @@ def _view(
         policy=row.policy,
         recipient_kind=row.recipient_kind,
         recipient_name=None if details is None else str(details["recipient"]),
+        recipient=row.recipient,
+        recipient_key=row.recipient_key,
+        delivery=row.delivery,
         evidence=None if details is None else msgspec.convert(details["evidence"], dict[str, str]),
         tokens=row.tokens,
         customer=row.customer,
@@ -652,5 +723,10 @@ def told_grant(row: DisclosureRow) -> Grant:
             customer=row.customer,
             classes=row.classes or (),
             fields=row.fields,
+        ),
+        bound=Bound(
+            recipient_id=row.recipient,
+            recipient_key=row.recipient_key,
+            delivery=row.delivery if row.delivery == PACKAGE else None,
         ),
     )

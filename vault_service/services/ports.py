@@ -19,6 +19,7 @@ from keys.errors import CiphertextRejected
 from keys.fingerprint import Fingerprint
 from keys.secret import Secret
 from vault_service.services.log_ports import Log
+from vault_service.services.recipient_ports import Recipients
 from vault_service.services.rotation_ports import Census, Rotations, WrappedKeys
 
 _T = TypeVar("_T")
@@ -213,6 +214,9 @@ class NewDisclosure:
     determination_needed: bool
     details: Sealed
     details_salt: bytes
+    recipient: str | None = None
+    recipient_key: str | None = None
+    delivery: str = "holder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +249,9 @@ class DisclosureRow:
     expires_at: datetime | None
     ended_at: datetime | None
     now: datetime
+    recipient: str | None = None
+    recipient_key: str | None = None
+    delivery: str = "holder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -603,6 +610,11 @@ class Transaction(Protocol):
     @property
     def principals(self) -> Principals:
         """The repository of principals."""
+        ...
+
+    @property
+    def recipients(self) -> Recipients:
+        """The repository of recipients."""
         ...
 
     @property

@@ -42,9 +42,10 @@ from vault_service.ledger.entries import Event, Outcome
 from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.context import Caller
 from vault_service.services.disclosure_token import DisclosureClaims, TokenVerifier
-from vault_service.services.disclosures import state_now, told_grant
+from vault_service.services.disclosures import state_now, told_bound, told_grant
 from vault_service.services.gather import Gather
 from vault_service.services.log_guard import LogGuard
+from vault_service.services.packages import packed, sealing_keys
 from vault_service.services.ports import (
     DisclosureRow,
     OutboxEntry,
@@ -54,6 +55,8 @@ from vault_service.services.ports import (
     Unwrapping,
     UseClaim,
 )
+from vault_service.services.recipient_keys import RecipientKey
+from vault_service.services.token_claims import PACKAGE
 from vault_service.services.views import Receipt, RevealAnswer, Revealed
 
 MAX_TOKENS: Final = 1000
@@ -90,6 +93,7 @@ class _Work:
     records: dict[str, SealedRecord] = field(default_factory=dict, repr=False)
     keys: dict[str, Secret] = field(default_factory=dict, repr=False)
     granted: DisclosureRow | None = None
+    seals_for: RecipientKey | None = None
     refusal: ServiceError | None = None
 
 
@@ -193,10 +197,13 @@ class Reveal:
             )
             wanted = {name for work, _ in live for name in _names(work.asked)}
             records = tx.records.sealed(list(wanted)) if wanted else {}
+            sealing = sealing_keys(tx, grants.values())
         for work, claims in live:
             try:
                 work.grant = _grant(grants.get(claims.grant), claims, work.asked.caller)
                 _within(work.grant, work.asked, records)
+                if work.grant.delivery == PACKAGE:
+                    work.seals_for = sealing(work.grant)
             except ServiceError as refusal:
                 work.refusal = refusal
                 continue
@@ -303,6 +310,7 @@ class Reveal:
                 "category": grant.category,
                 "recipient": grant.recipient_kind,
                 "uses_left": grant.uses_left,
+                **told_bound(grant),
             },
         )
         if grant.state == State.SPENT:
@@ -323,17 +331,21 @@ class Reveal:
         if grant is None or work.granted is None:  # nothing is opened without a committed use
             return Unavailable("the use was not committed", code="internal_error")
         results = [self._value(work, grant, token) for token in work.asked.tokens]
-        return RevealAnswer(
-            results=tuple(results),
-            receipt=Receipt(
-                entry=work.entry,
-                grant=grant.id,
-                ground=grant.ground,
-                clause=grant.clause,
-                at=now,
-                values=sum(isinstance(result, Revealed) for result in results),
-            ),
+        receipt = Receipt(
+            entry=work.entry,
+            grant=grant.id,
+            ground=grant.ground,
+            clause=grant.clause,
+            at=now,
+            values=sum(isinstance(result, Revealed) for result in results),
+            recipient=grant.recipient,
         )
+        if grant.delivery != PACKAGE:
+            return RevealAnswer(results=tuple(results), receipt=receipt)
+        if work.seals_for is None:  # nothing of a package leaves in plain
+            return Unavailable("there is no key to seal with", code="internal_error")
+        package = packed(work.seals_for, zip(work.asked.tokens, results, strict=True), receipt)
+        return RevealAnswer(results=(), receipt=receipt, package=package)
 
     def _value(self, work: _Work, grant: DisclosureRow, token: str) -> Revealed | ServiceError:
         record = work.records.get(token)

@@ -2,6 +2,7 @@
 
     {"iss","aud","sub","iat","nbf","exp","jti","grant","policy",
      "authorization_details": [{"type":"disclosure","ground","category","recipient","uses",
+                                "recipient_id"?, "recipient_key"?, "delivery"?,
                                 "tokens" | "tokens_sha256" | "customer"+"classes", "fields"?}],
      "cnf"?: {"jkt"}}
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
@@ -32,11 +33,26 @@ _MEMBERS: Final = frozenset(
 )
 _DETAILS: Final = frozenset(("type", "ground", "category", "recipient", "uses"))
 _WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+_BOUND: Final = frozenset(("recipient_id", "recipient_key", "delivery"))
+PACKAGE: Final = "package"
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_RECIPIENT: Final = re.compile(r"rec_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 # The last second of the year 9999, the last that a datetime can hold.
 _LAST_SECOND: Final = 253_402_300_799
 _MAX_USES: Final = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """The very recipient that a grant serves, the thumbprint of his key, and how.
+
+    `delivery` is None where the holder is answered in plain; that is not told in the token.
+    """
+
+    recipient_id: str | None = None
+    recipient_key: str | None = None
+    delivery: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +69,7 @@ class Grant:
     recipient: str
     uses: int
     scope: Scope
+    bound: Bound = field(default_factory=Bound)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +101,7 @@ class DisclosureClaims:
     recipient: str
     uses: int
     scope: ClaimedScope
+    bound: Bound = field(default_factory=Bound)
     key_thumbprint: str | None = None
 
     def check_grant(self, grant: Grant) -> None:
@@ -100,9 +118,9 @@ class DisclosureClaims:
                 "the token and the grant are of different versions of the policy",
                 code="disclosure_policy_changed",
             )
-        told = (self.grant, self.ground, self.category, self.recipient, self.uses, self.scope)
-        held = (grant.id, grant.ground, grant.category, grant.recipient, grant.uses)
-        if told != (*held, claimed(grant.scope)):
+        told = (self.grant, self.ground, self.category, self.recipient, self.uses, self.bound)
+        held = (grant.id, grant.ground, grant.category, grant.recipient, grant.uses, grant.bound)
+        if told != held or self.scope != claimed(grant.scope):
             raise DisclosureRefused(
                 "the token and the grant do not say the same", code="disclosure_grant_mismatch"
             )
@@ -131,6 +149,9 @@ def to_members(claims: DisclosureClaims) -> dict[str, object]:
         "category": claims.category,
         "recipient": claims.recipient,
         "uses": claims.uses,
+    }
+    details |= {
+        name: value for name in sorted(_BOUND) if (value := getattr(claims.bound, name)) is not None
     }
     if scope.tokens is not None:
         details["tokens"] = list(scope.tokens)
@@ -196,6 +217,7 @@ def from_members(members: Any) -> DisclosureClaims:
         recipient=_matching(_WORD, details.get("recipient")),
         uses=_number(details.get("uses"), 1, _MAX_USES),
         scope=_scope(details),
+        bound=_bound(details),
         key_thumbprint=_thumbprint(members["cnf"]) if "cnf" in members else None,
     )
 
@@ -207,8 +229,22 @@ def _refuse() -> NoReturn:
     ) from None
 
 
+def _bound(details: Mapping[str, object]) -> Bound:
+    if "delivery" in details and details["delivery"] != PACKAGE:
+        _refuse()
+    return Bound(
+        recipient_id=_optional(_RECIPIENT, details, "recipient_id"),
+        recipient_key=_optional(_THUMBPRINT, details, "recipient_key"),
+        delivery=PACKAGE if "delivery" in details else None,
+    )
+
+
+def _optional(form: re.Pattern[str], details: Mapping[str, object], name: str) -> str | None:
+    return _matching(form, details[name]) if name in details else None
+
+
 def _scope(details: Mapping[str, object]) -> ClaimedScope:
-    told = set(details) - _DETAILS - {"fields"}
+    told = set(details) - _DETAILS - _BOUND - {"fields"}
     fields = _list(_WORD, details["fields"]) if "fields" in details else None
     if told == {"tokens"}:
         listed = _sorted(details["tokens"])

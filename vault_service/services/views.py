@@ -121,6 +121,9 @@ class DisclosureView:
     policy: str
     recipient_kind: str
     recipient_name: str | None
+    recipient: str | None
+    recipient_key: str | None
+    delivery: str
     evidence: Mapping[str, object] | None
     tokens: tuple[str, ...] | None
     customer: str | None
@@ -173,14 +176,16 @@ class Receipt:
     clause: str
     at: datetime
     values: int
+    recipient: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevealAnswer:
-    """One result for each token asked for, in order, and the receipt."""
+    """One result for each token asked for, in order, and the receipt; or a package of both."""
 
     results: tuple[Revealed | ServiceError, ...] = field(repr=False)
     receipt: Receipt
+    package: str | None = field(default=None, repr=False)
 
 
 def token_view(record: MaskedRecord, *, deduplicated: bool = False) -> TokenView:

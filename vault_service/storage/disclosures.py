@@ -27,7 +27,8 @@ _COLUMNS: Final = (
     b" d.recipient_kind, d.tokens, d.customer, d.classes, d.fields, d.uses, d.uses_left,"
     b" d.duration_seconds, d.approvals_needed, d.determination_needed, d.details_envelope,"
     b" d.details_wrapped_key, d.details_kek, d.details_kek_version, d.details_salt, d.created_at,"
-    b" d.submitted_at, d.activated_at, d.expires_at, d.ended_at, clock_timestamp()"
+    b" d.submitted_at, d.activated_at, d.expires_at, d.ended_at, clock_timestamp(), d.recipient,"
+    b" d.recipient_key, d.delivery"
 )
 _INSERT: Final = (
     b"""
@@ -35,12 +36,13 @@ INSERT INTO disclosures AS d (
     bucket, id, state, requester, ground, category, clause, policy, recipient_kind, tokens,
     customer, classes, fields, uses, uses_left, duration_seconds, approvals_needed,
     determination_needed, details_envelope, details_wrapped_key, details_kek, details_kek_version,
-    details_salt, submitted_at
+    details_salt, recipient, recipient_key, delivery, submitted_at
 ) VALUES (
     %(bucket)b, %(id)b, %(state)b, %(requester)b, %(ground)b, %(category)b, %(clause)b, %(policy)b,
     %(recipient_kind)b, %(tokens)b::text[], %(customer)b, %(classes)b::text[], %(fields)b::text[],
     %(uses)b, %(uses)b, %(duration)b, %(approvals)b, %(determination)b, %(envelope)b,
-    %(wrapped_key)b, %(kek)b, %(kek_version)b, %(salt)b,
+    %(wrapped_key)b, %(kek)b, %(kek_version)b, %(salt)b, %(recipient)b,
+    %(recipient_key)b, %(delivery)b,
     CASE WHEN %(state)b::text = 'submitted' THEN now() END
 )
 RETURNING """
@@ -194,6 +196,9 @@ class SqlDisclosures:
                 "kek": row.details.wrapped_key.kek,
                 "kek_version": row.details.wrapped_key.kek_version,
                 "salt": row.details_salt,
+                "recipient": row.recipient,
+                "recipient_key": row.recipient_key,
+                "delivery": row.delivery,
             },
         )
         return _disclosure(rows[0])
@@ -386,4 +391,7 @@ def _disclosure(row: Row) -> DisclosureRow:
         expires_at=row[26],
         ended_at=row[27],
         now=row[28],
+        recipient=row[29],
+        recipient_key=row[30],
+        delivery=row[31],
     )

@@ -263,6 +263,25 @@ api_keys: Final = Table(
     ),
 )
 
+recipients: Final = Table(
+    "recipients",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    # A JWK in canonical JSON; the reveal side reckons its thumbprint anew before it seals.
+    Column("public_key", Text),
+    Column("thumbprint", Text),
+    # Name, verification and contact: one JSON document, sealed under the KEK `evidence`.
+    Column("details_envelope", LargeBinary, nullable=False),
+    Column("details_wrapped_key", Text, nullable=False),
+    Column("details_kek", Text, nullable=False),
+    Column("details_kek_version", Integer, nullable=False),
+    Column("details_salt", LargeBinary),
+    _time("created_at", nullable=False, now=True),
+    CheckConstraint("(public_key IS NULL) = (thumbprint IS NULL)", name="key_has_thumbprint"),
+)
+
 disclosures: Final = Table(
     "disclosures",
     metadata,
@@ -275,6 +294,10 @@ disclosures: Final = Table(
     Column("clause", Text, nullable=False),
     Column("policy", Text, nullable=False),
     Column("recipient_kind", Text, nullable=False),
+    Column("recipient", Text, ForeignKey("recipients.id")),
+    # The thumbprint that the officers approved, so that the record's key cannot be swapped.
+    Column("recipient_key", Text),
+    Column("delivery", Text, nullable=False, server_default=text("'holder'")),
     Column("tokens", ARRAY(Text)),
     Column("customer", Text),
     Column("classes", ARRAY(Text)),
@@ -302,6 +325,11 @@ disclosures: Final = Table(
         "state IN ('draft', 'submitted', 'determined', 'approved', 'active',"
         " 'spent', 'expired', 'revoked', 'denied', 'withdrawn')",
         name="state",
+    ),
+    CheckConstraint(
+        "delivery IN ('holder', 'package')"
+        " AND (delivery = 'holder' OR (recipient IS NOT NULL AND recipient_key IS NOT NULL))",
+        name="delivery",
     ),
     CheckConstraint("(tokens IS NULL) <> (customer IS NULL)", name="one_scope"),
     CheckConstraint("(customer IS NULL) = (classes IS NULL)", name="customer_and_classes"),

@@ -24,6 +24,7 @@ from vault_service.storage.keys import SqlKeyFloors, SqlLeases, SqlPolicies
 from vault_service.storage.log import SqlLog
 from vault_service.storage.outbox import SqlOutbox
 from vault_service.storage.principals import SqlPrincipals
+from vault_service.storage.recipients import SqlRecipients
 from vault_service.storage.records import SqlRecords
 from vault_service.storage.rotations import SqlRotations
 from vault_service.storage.session import Session
@@ -98,6 +99,11 @@ class SqlTransaction:
     def disclosures(self) -> SqlDisclosures:
         """Disclosure requests, decisions and issued tokens."""
         return SqlDisclosures(self._session)
+
+    @property
+    def recipients(self) -> SqlRecipients:
+        """Recipients."""
+        return SqlRecipients(self._session)
 
     @property
     def policies(self) -> SqlPolicies:

@@ -57,6 +57,13 @@ PLACES: Final = (
         kek="comment_kek",
         version="comment_kek_version",
     ),
+    Place(
+        table="recipients",
+        keys=("id",),
+        wrapped="details_wrapped_key",
+        kek="details_kek",
+        version="details_kek_version",
+    ),
 )
 
 _WINDOW: Final = """

@@ -17,6 +17,7 @@ from vault_service.services.key_status import KeyStatus
 from vault_service.services.log_reading import LedgerReading
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
+from vault_service.services.recipients import RecipientRecords
 from vault_service.services.reveal import Reveal
 from vault_service.services.rotations import Rotations
 from vault_service.services.tokenization import Tokenization
@@ -77,6 +78,10 @@ class Served(Protocol):
     @property
     def disclosures(self) -> Disclosures | None:
         """Disclosures."""
+
+    @property
+    def recipients(self) -> RecipientRecords | None:
+        """Recipients."""
 
     @property
     def granting(self) -> Granting | None:
