@@ -107,6 +107,7 @@ def test_each_migration_can_be_taken_back_alone(bare: Database) -> None:
         "0008",
         "0009",
         "0010",
+        "0011",
     ):
         runner.upgrade(bare.owner_url, revision)
         after = _rights(bare)

@@ -79,6 +79,27 @@ def test_pages_hold_no_texts_and_follow_each_other(stage: Stage) -> None:
     assert {item.name for item in found} == {None}
 
 
+# The key of the recipient that was made last.
+NEWEST = (
+    "(SELECT other.public_key FROM recipients other WHERE other.public_key IS NOT NULL"
+    " ORDER BY other.created_at DESC LIMIT 1)"
+)
+
+
+@pytest.mark.parametrize(
+    "changed", ["'{'", "'{}'", "replace(public_key, 'X25519', 'P-256')", NEWEST]
+)
+def test_a_changed_row_shows_no_key_and_fails_no_other(stage: Stage, changed: str) -> None:
+    """The key of a row that a superuser changed is not shown, and its neighbours are."""
+    broken, whole = record(stage, new_key()), record(stage, new_key())
+    stage.sql(f"UPDATE recipients SET public_key = {changed} WHERE id = %s", [broken.id])  # noqa: S608
+    shown = {
+        name: stage.recipients.get(stage.caller("officer-1"), name).public_key
+        for name in (broken.id, whole.id)
+    }
+    assert shown == {broken.id: None, whole.id: whole.public_key}
+
+
 @pytest.mark.parametrize(
     ("asked", "code"),
     [

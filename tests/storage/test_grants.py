@@ -263,6 +263,7 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         }
         | {"records.wrapped_key", "records.kek_version"}
         | {f"disclosure_decisions.comment_{name}" for name in ("wrapped_key", "kek_version")}
+        | {f"recipients.details_{name}" for name in ("wrapped_key", "kek_version")}
         | {
             f"rotations.{name}"
             for name in ("state", "from_version", "to_version", "total", "rewrapped", "failed")

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 import msgspec
+import structlog
 
 from vault_service.domain import freetext, tokens
 from vault_service.domain.actors import Action
@@ -29,6 +30,9 @@ MAX_PAGE: Final = 100
 NAME_LENGTH: Final = 200
 TEXT_LENGTH: Final = 2000
 DETAILS: Final = "recipient-details"
+
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,12 +220,22 @@ def _view(row: RecipientRow, details: _Details | None) -> RecipientView:
         created_by=row.created_by,
         created_at=row.created_at,
         thumbprint=row.thumbprint,
-        public_key=(
-            None
-            if row.public_key is None
-            else msgspec.json.decode(row.public_key, type=dict[str, str])
-        ),
+        public_key=_public_key(row),
         name=details.name if details else None,
         verified=details.verified if details else None,
         contact=details.contact if details else None,
     )
+
+
+def _public_key(row: RecipientRow) -> dict[str, str] | None:
+    """The key as it was put on record; none where somebody changed the row."""
+    if row.public_key is None:
+        return None
+    try:
+        key = recipient_keys.stored(row.public_key)
+    except InvalidInput:
+        key = None
+    if key is None or key.thumbprint != row.thumbprint:
+        _log.error("alarm", alarm="recipient_key_changed")
+        return None
+    return msgspec.json.decode(key.jwk, type=dict[str, str])
