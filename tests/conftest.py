@@ -59,12 +59,17 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--vault-addr and --vault-token-file go together")
 
 
+def _is_far(item: pytest.Item) -> bool:
+    """Whether a test is of the whole service; one outside this folder is of nobody's."""
+    within = item.path.parts[len(_HERE.parts)] if item.path.is_relative_to(_HERE) else None
+    return within in FAR or item.get_closest_marker("unmeasured") is not None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Measure coverage only where it counts, children included."""
     measuring = coverage.Coverage.current()
-    far = item.path.relative_to(_HERE).parts[0] in FAR or item.get_closest_marker("unmeasured")
-    if measuring is None or not far:
+    if measuring is None or not _is_far(item):
         return (yield)
     told = {name: os.environ.pop(name) for name in list(os.environ) if name in TELLS_CHILDREN}
     measuring.stop()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.support.recipients import record
 from tests.support.whole import HARM, NOWHERE, Stage, caller_of, card, draft, name, soon, standing
 from vault_service.errors import ServiceError
 from vault_service.ledger.entries import ActorKind, Entry, Event, Outcome, encode
@@ -58,6 +59,7 @@ def live(stage: Stage) -> None:
     with pytest.raises(ServiceError):
         stage.reading.get(stage.caller("auditor"), token)
     # Disclosures, in each way that they can go.
+    stage.recipients.get(officer, record(stage, by="requester").id)
     kept = stage.disclosures.create(requester, draft(token), is_draft=True)
     stage.disclosures.submit(requester, kept.id)
     stage.disclosures.get(officer, kept.id)
