@@ -86,3 +86,49 @@ def decrypt(data_key: Secret, nonce: bytes, commit: bytes, sealed: bytes, aad: b
         return AESGCM(key).decrypt(nonce, sealed, aad)
     except (InvalidTag, ValueError):
         raise CiphertextRejected from None
+
+
+class ChunkCipher:
+    """One message's derived key, for a message that is sealed in chunks (keys.chunked).
+
+    The caller gives every chunk a nonce of its own; under one data key there is one message.
+
+    Args:
+        data_key: 32 bytes, used for this message and no other.
+        aad: the context, of any length.
+        expected: when opening, the commitment stored with the message.
+
+    Raises:
+        ValueError: the data key has a wrong length, when sealing.
+        CiphertextRejected: wrong key, wrong context or wrong commitment, when opening.
+    """
+
+    __slots__ = ("_aad", "_gcm", "commit")
+
+    def __init__(self, data_key: Secret, aad: bytes, *, expected: bytes | None = None) -> None:
+        try:
+            key, self.commit = _derive(data_key.expose(), aad)
+        except ValueError:
+            if expected is None:
+                raise
+            raise CiphertextRejected from None
+        # The commitment comes first: GCM is never asked about a ciphertext of another key.
+        if expected is not None and not hmac.compare_digest(expected, self.commit):
+            raise CiphertextRejected
+        self._gcm = AESGCM(key)
+        self._aad = aad
+
+    def seal(self, nonce: bytes, chunk: bytes) -> bytes:
+        """Return the chunk's ciphertext with its tag."""
+        return self._gcm.encrypt(nonce, chunk, self._aad)
+
+    def open(self, nonce: bytes, sealed: bytes) -> bytes:
+        """Return the chunk.
+
+        Raises:
+            CiphertextRejected: altered bytes, or a chunk of another place.
+        """
+        try:
+            return self._gcm.decrypt(nonce, sealed, self._aad)
+        except (InvalidTag, ValueError):
+            raise CiphertextRejected from None

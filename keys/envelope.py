@@ -17,8 +17,8 @@ so an envelope moved to another row, customer, class or version does not open. I
 KEK version: rewrapping would break it.
 
 Rule for changing: v1 never changes. Another layout or cipher takes another version or suite
-byte and another module, and `open_` chooses by those two bytes; suite 0x02 is set aside for
-communications, chunked in the STREAM manner with their own padding and limit.
+byte and another module. Suite 0x02, for documents and communications, is chunked in the STREAM
+manner with a padding and a limit of its own: `keys.chunked`.
 
 Parsing is total: every byte string is an envelope or `CiphertextRejected`.
 """
