@@ -459,11 +459,23 @@ def test_c6_killed_for_real(ill: tuple[Vault, Transit, World]) -> None:
     recovers(lambda: encrypt(transit), 10)
 
 
+def stands_still(pid: int | None) -> None:
+    """Wait until no thread of a stopped process runs any more: each notices by itself."""
+    until = time.monotonic() + 10
+    tasks = Path(f"/proc/{pid}/task")
+    while any(
+        (task / "stat").read_text().rpartition(")")[2].split()[0] != "T" for task in tasks.iterdir()
+    ):
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
 def test_c6_stalled_for_real(ill: tuple[Vault, Transit, World]) -> None:
     """A server that accepts and says nothing."""
     vault, transit, _ = ill
     vault.child.send(signal.SIGSTOP)
     try:
+        stands_still(vault.child.pid)
         error = outage(lambda: encrypt(transit))
     finally:
         vault.child.send(signal.SIGCONT)

@@ -11,10 +11,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.support.running import Running, start_service
-from tests.support.servers import DatabaseServer, VaultServer
+from tests.support.servers import Database, DatabaseServer, VaultServer
 from tests.support.whole import (
     cast,
     customer,
@@ -75,6 +76,13 @@ def postgres_server(own_postgres: Postgres) -> DatabaseServer:
 def vault_server(own_vault: Vault) -> VaultServer:
     """The private Vault in the place of the shared one."""
     return VaultServer(address=own_vault.address, token=own_vault.token(), embedded=own_vault)
+
+
+@pytest.fixture
+def blank(stage_database: Database) -> None:
+    """Tables without what earlier tests left: a log that has moved on, rows that nobody wrote."""
+    with psycopg.connect(stage_database.admin_url, autocommit=True) as link:
+        link.execute("TRUNCATE records, disclosures, ledger_outbox CASCADE")
 
 
 @pytest.fixture(scope="module")

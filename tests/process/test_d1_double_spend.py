@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+import pytest
+
 from tests.process import campaign, invariants
 from tests.process.load import Spent, jti_of, plaintext_of
 from tests.support.running import Running
@@ -60,6 +62,7 @@ def race(services: Sequence[Running], uses: Sequence[Spent]) -> tuple[Counter[st
     return told, statuses
 
 
+@pytest.mark.usefixtures("blank")
 def test_d1_sixteen_racers_on_two_processes_spend_each_token_once(
     start_service: Callable[..., Running],
 ) -> None:

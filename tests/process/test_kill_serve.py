@@ -11,6 +11,8 @@ import signal
 import time
 from collections.abc import Callable
 
+import pytest
+
 from keys import spool
 from tests.process import campaign, invariants
 from tests.process.load import Load, show
@@ -74,6 +76,7 @@ def check(service: Running, load: Load) -> dict[str, int]:
     }
 
 
+@pytest.mark.usefixtures("blank")
 def test_f1_serve_is_killed_under_load(stage: Stage, start_service: Callable[..., Running]) -> None:
     """No acknowledged token is missing, none is spendable twice, no row is half done."""
     seed = campaign.seed(1)
@@ -95,6 +98,7 @@ def test_f1_serve_is_killed_under_load(stage: Stage, start_service: Callable[...
     assert service.stop() == 0
 
 
+@pytest.mark.usefixtures("blank")
 def test_f1_postgres_is_killed_under_load(
     own_postgres: Postgres, start_service: Callable[..., Running]
 ) -> None:

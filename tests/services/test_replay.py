@@ -103,18 +103,21 @@ def test_a_rival_with_the_same_key_waits_for_the_first_answer(stage: Stage, cust
         idempotency_key=key,
         body=b"one",
     )
-    answers: list[object] = []
-    first = threading.Thread(target=lambda: answers.append(slow.submit(request)))
+    answers: dict[str, object] = {}
+    first = threading.Thread(target=lambda: answers.update(first=slow.submit(request)))
     first.start()
     assert entered.wait(10)
-    second = threading.Thread(target=lambda: answers.append(stage.tokenization.submit(request)))
+    second = threading.Thread(
+        target=lambda: answers.update(second=stage.tokenization.submit(request))
+    )
     second.start()
     second.join(0.2)
     assert second.is_alive()
     go.set()
     first.join()
     second.join()
-    assert [answer.replayed for answer in answers] == [False, True]  # type: ignore[attr-defined]
+    replayed = {who: answer.replayed for who, answer in answers.items()}  # type: ignore[attr-defined]
+    assert replayed == {"first": False, "second": True}
 
 
 def test_a_key_survives_the_rotation_of_the_key_that_binds_it(stage: Stage, customer: str) -> None:

@@ -187,7 +187,7 @@ def test_a_rotation_leaves_nothing_under_the_old_version(stage: Stage, work: Any
 
 def test_evidence_and_comments_are_rewrapped_too(stage: Stage, work: Any) -> None:
     """What officers read opens after its key was rotated and the old version retired."""
-    stage.sql("TRUNCATE disclosures CASCADE")
+    stage.sql("TRUNCATE disclosures, recipients CASCADE")
     grant = stage.disclosures.create(
         stage.caller("requester"), draft(stage.card(stage.customer())), is_draft=False
     )
