@@ -13,7 +13,6 @@ import pytest
 
 from migrations import runner
 from tests.support.servers import SERVICE_ROLES, Database, DatabaseServer
-from tests.support.sources import ROOT
 from vault_service.storage.tables import metadata
 
 ROOT = Path(__file__).parents[2]
