@@ -7,6 +7,7 @@ from typing import Final
 from flask import Flask
 
 from vault_service.api import (
+    accounting,
     customers,
     disclosures,
     docs,
@@ -31,6 +32,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     tokens.GROUP,
     disclosures.GROUP,
     recipients.GROUP,
+    accounting.GROUP,
     reveal.GROUP,
     principals.GROUP,
     ledger.GROUP,

@@ -34,6 +34,7 @@ from vault_service.domain.classes import RULES
 from vault_service.domain.grounds import Policy
 from vault_service.errors import SettingsError
 from vault_service.policy import loader
+from vault_service.services.accounting import Accounting
 from vault_service.services.archiving import Archiving
 from vault_service.services.audit import Audit
 from vault_service.services.authentication import Authentication
@@ -101,6 +102,7 @@ class Services:
     principals: Principals | None = None
     disclosures: Disclosures | None = None
     recipients: RecipientRecords | None = None
+    accounting: Accounting | None = None
     granting: Granting | None = None
     reveal: Reveal | None = None
     housekeeping: Housekeeping | None = None
@@ -370,6 +372,7 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
             uow=uow, documents=documents, recipients=recipients, policy=policy, audit=told
         ),
         "reading": Reading(uow=uow, fingerprints=Fingerprinter(transit), audit=told),
+        "accounting": Accounting(uow=uow, audit=told),
     }
 
 

@@ -8,7 +8,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.recipients import record
-from tests.support.whole import HARM, NOWHERE, Stage, caller_of, card, draft, name, soon, standing
+from tests.support.whole import (
+    HARM,
+    NOWHERE,
+    Stage,
+    caller_of,
+    card,
+    draft,
+    name,
+    present,
+    soon,
+    standing,
+)
 from vault_service.errors import ServiceError
 from vault_service.ledger.entries import ActorKind, Entry, Event, Outcome, encode
 from vault_service.ledger.events import SHAPES
@@ -18,7 +29,6 @@ from vault_service.services.tokenization import TokenizeItem
 LATER = frozenset(
     (
         Event.TOKENS_READ,
-        Event.CUSTOMER_DISCLOSURES_READ,
         Event.CUSTOMER_ERASED,
         Event.VAULT_KEY_CREATED,
         Event.VAULT_KEY_CONFIGURED,
@@ -92,6 +102,7 @@ def live(stage: Stage) -> None:
     stage.revealed(disclosure_token, token)
     with pytest.raises(ServiceError):
         stage.reveal(disclosure_token, token)
+    present(stage.services.accounting).page(officer, customer, cursor=None, limit=100)
     # Principals and keys.
     made = stage.principals.create(boss, name=name("p"), roles=["officer"])
     stage.principals.confirm_key(officer, made.principal.id, made.id)

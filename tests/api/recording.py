@@ -14,6 +14,7 @@ from typing import Any, cast
 from vault_service.domain.actors import Principal, Role
 from vault_service.domain.policy import Decision
 from vault_service.errors import NotAuthenticated, ServiceError
+from vault_service.services.accounting import Disclosed, DisclosedPage, DisclosedValue
 from vault_service.services.context import Caller
 from vault_service.services.key_status import KeyStatusView
 from vault_service.services.log_reading import Blob, Consistency, Inclusion, LoggedEntry, Page
@@ -103,6 +104,30 @@ def recipient_view() -> RecipientView:
         verified="called back",
         contact="b@example.com",
     )
+
+
+def disclosed_page() -> DisclosedPage:
+    """What was disclosed of a customer."""
+    value = DisclosedValue(
+        token=TOKEN,
+        data_class="payment_card",
+        fields=("number",),
+        mask={"number": "424242******4242"},
+    )
+    item = Disclosed(
+        entry=ENTRY,
+        at=NOW,
+        disclosure=DISCLOSURE,
+        ground="protect_from_harm",
+        category="personal_and_account",
+        clause="D1",
+        policy="0" * 64,
+        recipient_kind="counterparty",
+        values=(value,),
+        withheld=False,
+        told_after=None,
+    )
+    return DisclosedPage(items=(item,), next=ENTRY)
 
 
 def disclosure_view() -> DisclosureView:
@@ -378,6 +403,7 @@ def served(recording: Recording) -> Served:
                 "page": ((recipient_view(),), None),
             },
         ),
+        accounting=_Simple(recording, {"page": disclosed_page()}),
         granting=_Simple(
             recording, {"issue": IssuedDisclosureToken(expires_at=NOW, token="e.y.J")}
         ),

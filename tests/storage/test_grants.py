@@ -42,6 +42,7 @@ MAY_NOT = {
         "UPDATE api_keys SET state = 'active'",
         "UPDATE principals SET roles = '{officer}'",
         "SELECT * FROM leases",
+        "SELECT * FROM reveals",
         "SELECT * FROM erase_expired_records(1)",
     ],
     "vault_reveal": [
@@ -63,6 +64,10 @@ MAY_NOT = {
         "SELECT comment_envelope FROM disclosure_decisions",
         "INSERT INTO disclosure_decisions (bucket) VALUES (1)",
         "SELECT * FROM idempotency",
+        "SELECT customer FROM reveals",
+        "INSERT INTO reveals (bucket, at) VALUES (1, now())",
+        "UPDATE reveals SET customer = 'another'",
+        "DELETE FROM reveals",
     ],
     "vault_console": [
         "SELECT envelope FROM records",
@@ -98,6 +103,11 @@ MAY_NOT = {
         "DELETE FROM rotations",
         "UPDATE key_census SET overdue_since = NULL",
         "SELECT * FROM idempotency",
+        "UPDATE disclosures SET notice_rule = 'at_once'",
+        "UPDATE disclosures SET notice_after = NULL",
+        "INSERT INTO reveals (bucket) VALUES (1)",
+        "UPDATE reveals SET customer = 'another'",
+        "DELETE FROM reveals",
     ],
     "vault_worker": [
         "SELECT envelope FROM records",

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.servers import Database
 from vault_service.storage import (
+    accounting,
     customers,
     disclosures,
     engine,
@@ -30,6 +31,7 @@ HOT = {
     "credential": (principals._CREDENTIAL_OF_ONE, {"api_keys", "principals"}),
     "credentials": (principals._CREDENTIAL_OF_MANY, {"principals"}),
     "grants": (disclosures._GRANTS, {"disclosures"}),
+    "disclosed of customer": (accounting._PAGE, {"reveals", "disclosures"}),
     "use": (disclosures._USE, {"disclosures", "disclosure_tokens"}),
 }
 
@@ -64,7 +66,7 @@ def test_hot_statements_look_up_by_key_even_when_planned_on_empty_tables(
         places_used = [
             number
             for number, line in enumerate(plan)
-            if re.search(rf"Index (Only )?Scan using \w+ on {table}\b", line)
+            if re.search(rf"Index (Only )?Scan (Backward )?using \w+ on {table}\b", line)
             or re.search(rf"Bitmap Heap Scan on {table}\b", line)
         ]
         assert places_used, text

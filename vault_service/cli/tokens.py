@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from vault_service.cli import screen
-from vault_service.cli.commands import api
+from vault_service.cli.commands import LazyGroup, api
 from vault_service.cli.exits import ExitCode
 from vault_service.cli.session import session
 from vault_service.cli.values_input import read_search, read_value
@@ -54,7 +54,11 @@ def group() -> None:
     """Tokenize values, and read their masks."""
 
 
-@click.group("customers")
+@click.group(
+    "customers",
+    cls=LazyGroup,
+    lazy={"disclosures": "vault_service.cli.accounting:listing"},
+)
 def customers() -> None:
     """Make customers, and see what is kept of them, masked."""
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from vault_service.client import models
+from vault_service.client.accounting import Accounting
 from vault_service.client.disclosures import Disclosures
 from vault_service.client.errors import ApiError
 from vault_service.client.ledger import Ledger
@@ -63,6 +64,7 @@ class Client:
         self.tokens = Tokens(self._transport)
         self.customers = Customers(self._transport)
         self.disclosures = Disclosures(self._transport)
+        self.accounting = Accounting(self._transport)
         self.recipients = Recipients(self._transport)
         self.principals = Principals(self._transport)
         self.ledger = Ledger(self._transport)

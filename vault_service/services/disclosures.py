@@ -16,6 +16,7 @@ import msgspec
 
 from vault_service.domain import disclosures as rules
 from vault_service.domain import freetext, tokens
+from vault_service.domain import notice as notices
 from vault_service.domain.actors import Action, Role
 from vault_service.domain.disclosures import DisclosureRequest, Recipient, Scope, State
 from vault_service.domain.disclosures import Event as Step
@@ -147,6 +148,9 @@ class Disclosures:
             recipient=draft.recipient,
             recipient_key=draft.recipient_key,
             delivery=draft.delivery,
+            notice_rule=ground.notice.rule,
+            notice_after=notices.told_after(ground.notice, draft.evidence),
+            scope_classes=request.scope.classes,
         )
         with self._uow.begin() as tx:
             stored = tx.disclosures.insert(row)

@@ -18,6 +18,7 @@ from keys.data_keys import DataKey, WrappedKey
 from keys.errors import CiphertextRejected
 from keys.fingerprint import Fingerprint
 from keys.secret import Secret
+from vault_service.services.accounting_ports import Accounts
 from vault_service.services.log_ports import Log
 from vault_service.services.recipient_ports import Recipients
 from vault_service.services.rotation_ports import Census, Rotations, WrappedKeys
@@ -217,6 +218,9 @@ class NewDisclosure:
     recipient: str | None = None
     recipient_key: str | None = None
     delivery: str = "holder"
+    notice_rule: str = "unknown"
+    notice_after: datetime | None = None
+    scope_classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -620,6 +624,11 @@ class Transaction(Protocol):
     @property
     def disclosures(self) -> Disclosures:
         """The repository of disclosures."""
+        ...
+
+    @property
+    def accounts(self) -> Accounts:
+        """The repository of what was disclosed."""
         ...
 
     @property

@@ -39,6 +39,7 @@ from vault_service.errors import (
     Unavailable,
 )
 from vault_service.ledger.entries import Event, Outcome
+from vault_service.services.accounting_ports import NewReveal
 from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.context import Caller
 from vault_service.services.disclosure_token import DisclosureClaims, TokenVerifier
@@ -278,6 +279,7 @@ class Reveal:
                             code="disclosure_spent",
                         )
                 waiting = [work for work in waiting if work not in turn.values()]
+            tx.accounts.insert([row for work in works for row in _accounts(work)])
             tx.outbox.append([row for work in works for row in self._entries(work, now)])
         return now
 
@@ -475,6 +477,31 @@ def _fields(data_class: DataClass, grant: DisclosureRow, asked: _Asked) -> tuple
         if (grant.fields is None or name in grant.fields)
         and (asked.fields is None or name in asked.fields)
     )
+
+
+def _accounts(work: _Work) -> list[NewReveal]:
+    """What a reveal whose use counts tells, by customer: the values of which it tells a field."""
+    grant = work.granted
+    if grant is None:
+        return []
+    of: dict[tuple[int, str], list[SealedRecord]] = {}
+    for record in work.records.values():
+        data_class = _class_of(record)
+        if data_class is not None and _fields(data_class, grant, work.asked):
+            of.setdefault((record.bucket, record.customer), []).append(record)
+    return [
+        NewReveal(
+            bucket=bucket,
+            customer=customer,
+            entry=uuid.UUID(work.entry),
+            grant_bucket=grant.bucket,
+            disclosure=grant.id,
+            tokens=tuple(record.token for record in records),
+            classes=tuple(record.data_class for record in records),
+            fields=grant.fields if work.asked.fields is None else work.asked.fields,
+        )
+        for (bucket, customer), records in of.items()
+    ]
 
 
 def _use(work: _Work) -> UseClaim:

@@ -36,13 +36,15 @@ INSERT INTO disclosures AS d (
     bucket, id, state, requester, ground, category, clause, policy, recipient_kind, tokens,
     customer, classes, fields, uses, uses_left, duration_seconds, approvals_needed,
     determination_needed, details_envelope, details_wrapped_key, details_kek, details_kek_version,
-    details_salt, recipient, recipient_key, delivery, submitted_at
+    details_salt, recipient, recipient_key, delivery, notice_rule, notice_after, scope_classes,
+    submitted_at
 ) VALUES (
     %(bucket)b, %(id)b, %(state)b, %(requester)b, %(ground)b, %(category)b, %(clause)b, %(policy)b,
     %(recipient_kind)b, %(tokens)b::text[], %(customer)b, %(classes)b::text[], %(fields)b::text[],
     %(uses)b, %(uses)b, %(duration)b, %(approvals)b, %(determination)b, %(envelope)b,
     %(wrapped_key)b, %(kek)b, %(kek_version)b, %(salt)b, %(recipient)b,
-    %(recipient_key)b, %(delivery)b,
+    %(recipient_key)b, %(delivery)b, %(notice_rule)b, %(notice_after)b,
+    %(scope_classes)b::text[],
     CASE WHEN %(state)b::text = 'submitted' THEN now() END
 )
 RETURNING """
@@ -199,6 +201,9 @@ class SqlDisclosures:
                 "recipient": row.recipient,
                 "recipient_key": row.recipient_key,
                 "delivery": row.delivery,
+                "notice_rule": row.notice_rule,
+                "notice_after": row.notice_after,
+                "scope_classes": list(row.scope_classes),
             },
         )
         return _disclosure(rows[0])

@@ -318,8 +318,16 @@ disclosures: Final = Table(
     _time("activated_at"),
     _time("expires_at"),
     _time("ended_at"),
+    # When the customer may be told, in clear because the evidence that says it is sealed.
+    Column("notice_rule", Text, nullable=False, server_default=text("'unknown'")),
+    _time("notice_after"),
+    # The classes of what was asked for, also where the scope names tokens.
+    Column("scope_classes", ARRAY(Text)),
     PrimaryKeyConstraint("bucket", "id"),
     UniqueConstraint("bucket", "id", "requester"),
+    CheckConstraint(
+        "notice_rule IN ('at_once', 'after_end', 'after_date', 'unknown')", name="notice_rule"
+    ),
     _bucket_range(),
     CheckConstraint(
         "state IN ('draft', 'submitted', 'determined', 'approved', 'active',"
@@ -383,6 +391,28 @@ disclosure_tokens: Final = Table(
     _bucket_range(),
     CheckConstraint("(used_at IS NULL) = (entry IS NULL)", name="use_has_entry"),
     Index("ix_disclosure_tokens_disclosure", "bucket", "disclosure"),
+)
+
+reveals: Final = Table(
+    "reveals",
+    metadata,
+    # The customer's, so that all that was told of him lies on one shard.
+    _bucket(),
+    Column("customer", Text, nullable=False),
+    Column("entry", UUID(as_uuid=True), nullable=False),
+    _time("at", nullable=False, now=True),
+    # Where the grant lies; no foreign key, which would cost the reveal a look-up for each row.
+    Column("grant_bucket", SmallInteger, nullable=False),
+    Column("disclosure", Text, nullable=False),
+    Column("tokens", ARRAY(Text), nullable=False),
+    Column("classes", ARRAY(Text), nullable=False),
+    Column("fields", ARRAY(Text)),
+    PrimaryKeyConstraint("bucket", "customer", "entry"),
+    _bucket_range(),
+    CheckConstraint(
+        "cardinality(tokens) > 0 AND cardinality(tokens) = cardinality(classes)",
+        name="classes_of_tokens",
+    ),
 )
 
 key_floors: Final = Table(

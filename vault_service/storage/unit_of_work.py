@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import stamina
 from sqlalchemy import Engine
 
+from vault_service.storage.accounting import SqlAccounts
 from vault_service.storage.census import SqlCensus
 from vault_service.storage.customers import SqlCustomers
 from vault_service.storage.disclosures import SqlDisclosures
@@ -104,6 +105,11 @@ class SqlTransaction:
     def recipients(self) -> SqlRecipients:
         """Recipients."""
         return SqlRecipients(self._session)
+
+    @property
+    def accounts(self) -> SqlAccounts:
+        """What was disclosed."""
+        return SqlAccounts(self._session)
 
     @property
     def policies(self) -> SqlPolicies:

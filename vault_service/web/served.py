@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from vault_service.services.accounting import Accounting
 from vault_service.services.authentication import Authentication
 from vault_service.services.customers import Customers
 from vault_service.services.disclosures import Disclosures
@@ -82,6 +83,10 @@ class Served(Protocol):
     @property
     def recipients(self) -> RecipientRecords | None:
         """Recipients."""
+
+    @property
+    def accounting(self) -> Accounting | None:
+        """Accounts for disclosures."""
 
     @property
     def granting(self) -> Granting | None:

@@ -1,0 +1,60 @@
+"""What was disclosed, accounted for: to a customer, and to the public."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Final
+
+import click
+
+from vault_service.cli import screen
+from vault_service.cli.commands import ApiCommand
+from vault_service.cli.session import session
+from vault_service.client.accounting import Disclosed
+
+_COLUMNS: Final = ("at", "what", "recipient", "ground", "grant", "withheld")
+
+
+@click.command("disclosures", cls=ApiCommand, roles=("support", "officer"))
+@click.argument("customer")
+@click.option("--limit", type=click.IntRange(1), help="Stop after that many.")
+def listing(customer: str, limit: int | None) -> None:
+    """List what was disclosed of a customer, newest first, by mask.
+
+    Support sees what the customer may be told. An officer also sees, marked, what may not be told
+    yet.
+    """
+    with session().client() as client:
+        found = list(islice(client.accounting.list(customer), limit))
+    if session().as_json:
+        screen.write_json({"items": found})
+        return
+    screen.write_table(
+        _COLUMNS,
+        (
+            (
+                each.at,
+                _what(each),
+                each.recipient_kind,
+                f"{each.ground} ({each.clause})",
+                each.disclosure,
+                _withheld(each),
+            )
+            for each in found
+        ),
+        empty="nothing that may be told",
+    )
+
+
+def _what(each: Disclosed) -> str:
+    return "\n".join(
+        f"{value.data_class}: {screen.shown(value.mask) if value.mask else 'no longer kept'}"
+        f" ({', '.join(value.fields)})"
+        for value in each.values
+    )
+
+
+def _withheld(each: Disclosed) -> str | None:
+    if not each.withheld:
+        return None
+    return "until the grant ends" if each.told_after is None else f"until {each.told_after}"
