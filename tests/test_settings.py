@@ -38,7 +38,7 @@ def test_defaults_are_for_production() -> None:
 def test_no_secret_has_a_default() -> None:
     """Every secret is unset until somebody sets it."""
     found = load(dict(GOOD))
-    assert [getattr(found, name) for name in settings._secrets()] == [None] * 5
+    assert [getattr(found, name) for name in settings._secrets()] == [None] * 6
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
@@ -258,3 +258,47 @@ def test_only_the_settings_read_the_environment() -> None:
         if file.name != "settings.py":
             assert "getenv" not in text, file
             assert ("os.environ" in text) == (file.name in written), file
+
+
+WHSEC = "whsec_" + "q" * 32
+
+
+def test_webhooks_are_addresses_with_or_without_a_family() -> None:
+    """One setting is the whole list of where messages may go."""
+    urls = "https://hooks.example/all alarm=https://pager.example/x?y=1 http://127.0.0.1:9/h"
+    found = load(
+        GOOD | {"VAULT_SERVICE_WEBHOOK_URLS": urls, "VAULT_SERVICE_WEBHOOK_SECRETS": WHSEC}
+    )
+    assert found.webhooks == (
+        ("", "https://hooks.example/all"),
+        ("alarm", "https://pager.example/x?y=1"),
+        ("", "http://127.0.0.1:9/h"),
+    )
+    assert WHSEC not in repr(found)
+    assert load(dict(GOOD)).webhooks == ()
+
+
+@pytest.mark.parametrize(
+    ("urls", "secrets", "named"),
+    [
+        ("http://hooks.example/", WHSEC, "must be https"),
+        ("ftp://hooks.example/", WHSEC, "WEBHOOK_URLS must be"),
+        ("https:///path", WHSEC, "WEBHOOK_URLS must be"),
+        ("https://user:hunter2@hooks.example/", WHSEC, "no user"),
+        ("https://hooks.example/#here", WHSEC, "no user and no fragment"),
+        ("https://a.example/ https://a.example/", WHSEC, "WEBHOOK_URLS must be"),
+        ("https://hooks.example/", None, "WEBHOOK_SECRETS is missing"),
+        ("https://hooks.example/", "hunter2", "WEBHOOK_SECRETS must be"),
+        (" ".join(f"https://{n}.example/" for n in range(9)), WHSEC, "WEBHOOK_URLS must be"),
+    ],
+)
+def test_webhooks_elsewhere_or_unsigned_are_refused(
+    urls: str, secrets: str | None, named: str
+) -> None:
+    """Clear text leaves this host for nobody, and nothing is sent without a signature."""
+    environ = GOOD | {"VAULT_SERVICE_WEBHOOK_URLS": urls}
+    if secrets is not None:
+        environ["VAULT_SERVICE_WEBHOOK_SECRETS"] = secrets
+    told = refused(environ)
+    assert named in told
+    assert "hunter2" not in told

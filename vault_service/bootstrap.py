@@ -8,6 +8,7 @@ is away.
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -33,8 +35,10 @@ from vault_service import __version__
 from vault_service.domain.classes import RULES
 from vault_service.domain.grounds import Policy
 from vault_service.errors import SettingsError
+from vault_service.outbound import HttpSender
 from vault_service.policy import loader
 from vault_service.services.accounting import Accounting
+from vault_service.services.alarms import Alarms
 from vault_service.services.archiving import Archiving
 from vault_service.services.audit import Audit
 from vault_service.services.authentication import Authentication
@@ -69,6 +73,9 @@ from vault_service.services.sequencing import KEY_NAME as LEDGER_KEY
 from vault_service.services.sequencing import Sequencer
 from vault_service.services.token_keys import KEY_NAME, TokenKeys
 from vault_service.services.tokenization import Tokenization
+from vault_service.services.webhook_delivery import PERIOD as WEBHOOK_PERIOD
+from vault_service.services.webhook_delivery import Endpoint, WebhookDelivery, WebhookPost
+from vault_service.services.webhooks import parse_secret
 from vault_service.settings import ProcessRole, Settings
 from vault_service.storage import engine as engines
 from vault_service.storage.unit_of_work import SqlUnitOfWork
@@ -105,6 +112,7 @@ class Services:
     accounting: Accounting | None = None
     granting: Granting | None = None
     reveal: Reveal | None = None
+    alarms: Alarms | None = None
     housekeeping: Housekeeping | None = None
     duties: tuple[Duty, ...] = ()
     key_rotation: KeyRotation | None = None
@@ -406,6 +414,7 @@ def _reveal(
 def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> dict[str, object]:
     uow = parts.database("worker")
     told = audit(uow=uow)
+    alarms = Alarms(uow=uow, audit=told)
     sequencer = Sequencer(
         uow=uow,
         signer=_SigningKey(parts.transit("sign-ledger"), LEDGER_KEY),
@@ -419,7 +428,7 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
     )
     specs = parts.inventory().keys
     rewrapping = Rewrapping(uow=uow, rotator=rotator, audit=told)
-    census = KeyCensus(uow=uow, keys=rotator, rewrapping=rewrapping, specs=specs, audit=told)
+    census = KeyCensus(uow=uow, keys=rotator, rewrapping=rewrapping, specs=specs, alarms=alarms)
     rotation_work = RotationWork(
         uow=uow,
         rotator=rotator,
@@ -433,19 +442,52 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
         signing=SIGNING_KEYS,
         horizon=timedelta(days=settings.backup_horizon_days) or None,
         audit=told,
+        alarms=alarms,
     )
     return {
+        "alarms": alarms,
         "housekeeping": housekeeping,
         "duties": (
             Duty(name="housekeeping", period=HOUSEKEEPING_PERIOD, run=housekeeping.run),
             Duty(name="rotation", period=ROTATION_PERIOD, run=rotation_work.run),
             Duty(name="key_census", period=CENSUS_PERIOD, run=census.run),
+            *_webhooks(uow, alarms, settings),
         ),
         "key_rotation": key_rotation,
         "rotation_work": rotation_work,
         "key_census": census,
-        "log_keeper": LogKeeper(sequencer=sequencer, uow=uow, audit=told),
+        "log_keeper": LogKeeper(sequencer=sequencer, uow=uow, alarms=alarms),
     }
+
+
+def _webhooks(uow: SqlUnitOfWork, alarms: Alarms, settings: Settings) -> Iterator[Duty]:
+    """The duties towards webhooks: one at the outbox, and one for each endpoint.
+
+    Raises:
+        SettingsError: a secret is not one.
+    """
+    endpoints = [
+        Endpoint(name=_endpoint_name(url), url=url, family=family)
+        for family, url in settings.webhooks
+    ]
+    try:
+        secrets = [parse_secret(each) for each in (settings.webhook_secrets or "").split()]
+    except ValueError as error:
+        raise SettingsError(f"VAULT_SERVICE_WEBHOOK_SECRETS: {error}") from None
+    post = WebhookPost(uow=uow, endpoints=endpoints)
+    yield Duty(name="webhooks", period=WEBHOOK_PERIOD, run=post.run)
+    sender = HttpSender(ca_file=settings.webhook_ca_file)
+    for endpoint in {each.name: each for each in endpoints}.values():
+        delivery = WebhookDelivery(
+            uow=uow, endpoint=endpoint, secrets=secrets, sender=sender, alarms=alarms
+        )
+        yield Duty(name=f"webhook {endpoint.name}", period=WEBHOOK_PERIOD, run=delivery.run)
+
+
+def _endpoint_name(url: str) -> str:
+    """What an endpoint is called: its host, and enough of a hash to part two of one host."""
+    digest = hashlib.sha256(url.encode()).hexdigest()
+    return f"{urlsplit(url).hostname}-{digest[:8]}"
 
 
 def _keks() -> frozenset[str]:

@@ -38,6 +38,7 @@ FIELDS: Final = frozenset(
         "data_class", "vault_role", "transit_key", "key_version", "database_role", "name",
         "setting", "address", "host", "port", "workers", "threads", "pid", "signal", "folder",
         "file", "hint", "vault_event", "migration", "url", "size", "root", "origin", "duty",
+        "severity", "observed", "limit",
     }
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 import stat
 import tomllib
 import urllib.parse
@@ -35,6 +36,12 @@ _LIKE_CGI = ("HTTP_", "CONTENT_", "REMOTE_", "REQUEST_", "PATH_INFO", "QUERY_STR
 
 # What an auditor is promised: after this long without a ledger, nothing is disclosed.
 LEDGER_STOP_SECONDS = 60
+
+# `family=` before a URL: only messages whose type begins so, such as `alarm=`.
+_ENDPOINT = re.compile(r"(?:(?P<family>[a-z_]+)=)?(?P<url>https?://.+)", re.ASCII)
+_MAX_ENDPOINTS = 8
+# Its bytes are counted where it is decoded, before the first message.
+_WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,88}={0,2}", re.ASCII)
 
 # A secret file larger than this is the wrong file.
 _MAX_SECRET_BYTES = 16 * 1024
@@ -179,12 +186,32 @@ class Settings:
         Count, Wants("days that a backup is kept, 0 for ever: older key versions are then deleted")
     ] = 0
 
+    webhook_urls: Annotated[
+        str | None, Wants("up to 8 https URLs parted by spaces, each may have `family=` before it")
+    ] = None
+    webhook_secrets: Annotated[
+        str | None,
+        Wants(
+            "secrets of the form whsec_ + base64 of 24 to 64 bytes, parted by spaces", secret=True
+        ),
+    ] = field(default=None, repr=False)
+    webhook_ca_file: Annotated[Path | None, Wants("a file of CA certificates in PEM form")] = None
+
     log_level: Annotated[LogLevel, Wants("debug, info, warning or error")] = LogLevel.INFO
     log_format: Annotated[LogFormat, Wants("json or console")] = LogFormat.JSON
     log_file: Annotated[Path | None, Wants("a file to append to")] = None
     metrics_dir: Annotated[Path | None, Wants("a folder for counters of several processes")] = None
 
     sources: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def webhooks(self) -> tuple[tuple[str, str], ...]:
+        """(family, URL) of each webhook endpoint; the family "" is every message."""
+        found = []
+        for item in (self.webhook_urls or "").split():
+            match = _ENDPOINT.fullmatch(item)
+            found.append((match["family"] or "", match["url"]) if match else ("", item))
+        return tuple(found)
 
     @property
     def production(self) -> bool:
@@ -365,7 +392,7 @@ def _url(value: str) -> urllib.parse.SplitResult | None:
 def _check_urls(settings: Settings, problems: list[str]) -> None:
     for name in _secrets():
         value = getattr(settings, name)
-        if value is not None:
+        if value is not None and name.startswith("database_"):
             parts = _url(value)
             if parts is None or not parts.scheme.startswith(("postgresql", "postgres")):
                 problems.append(f"{_environment_name(name)} must be {_wants()[name].text}")
@@ -379,6 +406,27 @@ def _check_urls(settings: Settings, problems: list[str]) -> None:
             problems.append(
                 f"{PREFIX}VAULT_ADDRESS must be https in production, unless Vault is on this host"
             )
+
+
+def _check_webhooks(settings: Settings, problems: list[str]) -> None:
+    """The addresses that messages may go to: this is the whole list."""
+    urls = f"{PREFIX}WEBHOOK_URLS"
+    endpoints = settings.webhooks
+    secrets = (settings.webhook_secrets or "").split()
+    if len(endpoints) > _MAX_ENDPOINTS or len(set(endpoints)) != len(endpoints):
+        problems.append(f"{urls} must be {_wants()['webhook_urls'].text}")
+    for _, url in endpoints:
+        parts = _url(url)
+        if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+            problems.append(f"{urls} must be {_wants()['webhook_urls'].text}")
+        elif parts.username or parts.password or parts.fragment:
+            problems.append(f"{urls} must hold no user and no fragment")
+        elif parts.scheme == "http" and not _is_loopback(parts.hostname):
+            problems.append(f"{urls} must be https, unless the receiver is on this host")
+    if endpoints and not secrets:
+        problems.append(f"{PREFIX}WEBHOOK_SECRETS is missing: {_wants()['webhook_secrets'].text}")
+    if not all(_WEBHOOK_SECRET.fullmatch(secret) for secret in secrets):
+        problems.append(f"{PREFIX}WEBHOOK_SECRETS must be {_wants()['webhook_secrets'].text}")
 
 
 def _check_production(settings: Settings, problems: list[str]) -> None:
@@ -438,6 +486,7 @@ def load(
     _refuse(problems)
     settings = Settings(**values, sources={name: raw.source for name, raw in found.items()})
     _check_urls(settings, problems)
+    _check_webhooks(settings, problems)
     _check_production(settings, problems)
     _refuse(problems)
     return settings

@@ -200,7 +200,7 @@ def test_old_checkpoints_are_thinned_to_one_an_hour(log: LogStage) -> None:
     )
     now = [0.0]
     keeper = LogKeeper(
-        sequencer=log.sequencer, uow=log.uow, audit=log.keeper._audit, clock=lambda: now[0]
+        sequencer=log.sequencer, uow=log.uow, alarms=log.keeper._alarms, clock=lambda: now[0]
     )
     keeper.step()
     assert log.sql("SELECT count(*) FROM ledger_checkpoints")[0][0] > 1
@@ -237,7 +237,7 @@ def test_whatever_fails_the_keeper_goes_on(log: LogStage, monkeypatch: pytest.Mo
         Unavailable("gone"), KeyNotReady("no key"), LogError("broken"),
     ]  # fmt: skip
     failing = Failing(errors, stop.set)
-    keeper = LogKeeper(sequencer=failing, uow=log.uow, audit=log.keeper._audit)  # type: ignore[arg-type]
+    keeper = LogKeeper(sequencer=failing, uow=log.uow, alarms=log.keeper._alarms)  # type: ignore[arg-type]
     log.write(entry(log.rng))
     began = time.monotonic()
     keeper.run(stop)

@@ -96,7 +96,7 @@ def test_e5_an_entry_that_is_not_signed_counts_as_one_that_waits(empty: LogStage
 def test_e5_the_worker_raises_the_alarm_once_and_takes_it_back(empty: LogStage) -> None:
     """At 30 seconds an alarm is an entry of the ledger; when it is over, another says so."""
     keeper = LogKeeper(
-        sequencer=empty.sequencer, uow=empty.uow, audit=empty.keeper._audit, alarm_after=30
+        sequencer=empty.sequencer, uow=empty.uow, alarms=empty.keeper._alarms, alarm_after=30
     )
     empty.write(entry(empty.rng))
     _age(empty, 31)

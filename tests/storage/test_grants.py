@@ -156,8 +156,20 @@ NOBODY_MAY = [
     "UPDATE alembic_version SET version_num = '0000'",
     "SET ROLE vault_owner",
     "ALTER ROLE vault_ingest SUPERUSER",
+    "DELETE FROM alarms",
+    "UPDATE alarms SET name = 'a'",
+    "UPDATE webhook_outbox SET body = ''",
+    "UPDATE webhook_deliveries SET body = ''",
+    "UPDATE webhook_deliveries SET endpoint = 'a'",
 ]
-ONLY_THE_WORKER_MAY = ["SELECT entry FROM ledger_outbox", "DELETE FROM ledger_outbox"]
+ONLY_THE_WORKER_MAY = [
+    "SELECT entry FROM ledger_outbox",
+    "DELETE FROM ledger_outbox",
+    "SELECT body FROM webhook_outbox",
+    "DELETE FROM webhook_outbox",
+    "SELECT body FROM webhook_deliveries",
+    "DELETE FROM webhook_deliveries",
+]
 
 
 def _refused(database: Database, role: str, statement: str) -> None:
@@ -249,7 +261,9 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
                         (role, table, column.name),
                     ).fetchone() == (True,):
                         found[role].add(f"{table}.{column.name}")
-    everybody = {"api_keys.last_used_at"}
+    everybody = {"api_keys.last_used_at"} | {
+        f"alarms.{name}" for name in ("raised_at", "quiet_until", "times")
+    }
     assert found == {
         "vault_ingest": everybody | {"records.expires_at", "idempotency.response"},
         "vault_reveal": everybody
@@ -260,12 +274,18 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         | {f"api_keys.{name}" for name in ("state", "confirmed_by", "confirmed_at", "revoked_at")}
         | {f"leases.{name}" for name in ("holder", "taken_at")}
         | {"rotations.state"}
+        | {f"webhook_deliveries.{name}" for name in ("state", "attempts", "next_at", "ended_at")}
         | {
             f"disclosures.{name}"
             for name in ("state", "submitted_at", "activated_at", "expires_at", "ended_at")
         },
         "vault_worker": everybody
         | {"DELETE idempotency", "DELETE ledger_outbox"}
+        | {"DELETE webhook_outbox", "webhook_outbox.created_at", "DELETE webhook_deliveries"}
+        | {
+            f"webhook_deliveries.{name}"
+            for name in ("state", "attempts", "next_at", "ended_at", "last_status", "last_error")
+        }
         | {"DELETE ledger_tail", "DELETE ledger_checkpoints", "ledger_edge.hashes"}
         | {
             f"ledger_tree.{name}"

@@ -12,11 +12,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-import structlog
-
 from keys.declared import KeySpec
-from vault_service.ledger.entries import Event
-from vault_service.services.audit import Audit
+from vault_service.services.alarms import Alarms
 from vault_service.services.ports import UnitOfWork
 from vault_service.services.rewrapping import ACTOR, Rewrapping
 from vault_service.services.rotation_ports import KeyReader
@@ -27,8 +24,6 @@ PERIOD: Final = 3600.0
 GRACE: Final = timedelta(days=1)
 OVERDUE: Final = "key_overdue"
 
-_log = structlog.get_logger(__name__)
-
 
 class KeyCensus:
     """The worker's duty of counting keys.
@@ -38,7 +33,7 @@ class KeyCensus:
         keys: reads keys in Vault.
         rewrapping: walks the wrapped keys.
         specs: the declared keys.
-        audit: makes the entries of alarms.
+        alarms: raises the alarm.
         grace: how long after its period a key is overdue.
     """
 
@@ -49,14 +44,14 @@ class KeyCensus:
         keys: KeyReader,
         rewrapping: Rewrapping,
         specs: Sequence[KeySpec],
-        audit: Audit,
+        alarms: Alarms,
         grace: timedelta = GRACE,
     ) -> None:
         self._uow = uow
         self._keys = keys
         self._rewrapping = rewrapping
         self._specs = specs
-        self._audit = audit
+        self._alarms = alarms
         self._grace = grace
 
     def run(self, _stop: threading.Event) -> None:
@@ -96,20 +91,16 @@ class KeyCensus:
             overdue = age > spec.rotate_after + self._grace
             if not tx.census.flag(spec.name, overdue=overdue):
                 return
-            observed: dict[str, str | int] = {
-                "severity": "medium",
-                "observed": age.days,
-                "limit": spec.rotate_after.days,
-            }
-            tx.outbox.append(
-                self._audit.entries(
-                    Event.ALARM_RAISED if overdue else Event.ALARM_CLEARED,
-                    ACTOR,
-                    at=now,
-                    key=spec.name,
-                    reason=OVERDUE,
-                    details={"alarm": OVERDUE, **(observed if overdue else {})},
-                )
+            if not overdue:
+                self._alarms.clear_in(tx, OVERDUE, ACTOR, subject=spec.name, key=spec.name)
+                return
+            self._alarms.raise_in(
+                tx,
+                OVERDUE,
+                ACTOR,
+                severity="medium",
+                subject=spec.name,
+                key=spec.name,
+                observed=age.days,
+                limit=spec.rotate_after.days,
             )
-        if overdue:
-            _log.error("alarm", alarm=OVERDUE, transit_key=spec.name)

@@ -15,9 +15,8 @@ import structlog
 
 from keys.errors import KeysError
 from vault_service.errors import ServiceError
-from vault_service.ledger.entries import Event
 from vault_service.ledger.faults import LogError
-from vault_service.services.audit import Audit
+from vault_service.services.alarms import Alarms
 from vault_service.services.log_guard import ALARM_AFTER, BEHIND
 from vault_service.services.ports import UnitOfWork
 from vault_service.services.sequencing import Sequencer
@@ -39,7 +38,7 @@ class LogKeeper:
     Args:
         sequencer: does the work.
         uow: the worker's database role.
-        audit: makes the entries of alarms.
+        alarms: raises the alarm.
         alarm_after: seconds after which an unsigned entry is an alarm.
         clock: seconds, monotonic.
     """
@@ -49,13 +48,13 @@ class LogKeeper:
         *,
         sequencer: Sequencer,
         uow: UnitOfWork,
-        audit: Audit,
+        alarms: Alarms,
         alarm_after: float = ALARM_AFTER,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sequencer = sequencer
         self._uow = uow
-        self._audit = audit
+        self._alarms = alarms
         self._alarm_after = alarm_after
         self._clock = clock
         self._signed: float | None = None
@@ -111,24 +110,13 @@ class LogKeeper:
         late = behind >= self._alarm_after
         if late == self._alarmed:
             return
-        if late:
-            _log.error("alarm", alarm=BEHIND, seconds=round(behind))
-        event = Event.ALARM_RAISED if late else Event.ALARM_CLEARED
-        observed: dict[str, str | int] = {
-            "severity": "high",
-            "observed": round(behind),
-            "limit": round(self._alarm_after),
-        }
         with self._uow.begin() as tx:
-            tx.outbox.append(
-                self._audit.entries(
-                    event,
-                    ACTOR,
-                    at=tx.clock.now(),
-                    reason=BEHIND,
-                    details={"alarm": BEHIND, **(observed if late else {})},
+            if late:
+                self._alarms.raise_in(
+                    tx, BEHIND, ACTOR, observed=round(behind), limit=round(self._alarm_after)
                 )
-            )
+            else:
+                self._alarms.clear_in(tx, BEHIND, ACTOR)
         self._alarmed = late
 
     def _thin(self) -> None:

@@ -19,9 +19,11 @@ from keys.errors import CiphertextRejected
 from keys.fingerprint import Fingerprint
 from keys.secret import Secret
 from vault_service.services.accounting_ports import Accounts
+from vault_service.services.alarm_ports import AlarmMarks
 from vault_service.services.log_ports import Log
 from vault_service.services.recipient_ports import Recipients
 from vault_service.services.rotation_ports import Census, Rotations, WrappedKeys
+from vault_service.services.webhook_ports import WebhookOutbox
 
 _T = TypeVar("_T")
 
@@ -659,6 +661,16 @@ class Transaction(Protocol):
     @property
     def wrapped(self) -> WrappedKeys:
         """The repository of all wrapped keys."""
+        ...
+
+    @property
+    def alarms(self) -> AlarmMarks:
+        """The repository of alarms."""
+        ...
+
+    @property
+    def webhooks(self) -> WebhookOutbox:
+        """The repository of webhooks."""
         ...
 
     def rollback(self) -> None:

@@ -27,9 +27,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Final
 
-import structlog
-
 from vault_service.ledger.entries import Event
+from vault_service.services.alarms import Alarms
 from vault_service.services.audit import Audit
 from vault_service.services.key_census import KeyCensus
 from vault_service.services.key_rotation import KeyRotation
@@ -45,8 +44,6 @@ LOOK_EVERY: Final = 300.0
 SETTLE: Final = timedelta(seconds=90)
 HALTED: Final = "rotation_halted"
 
-_log = structlog.get_logger(__name__)
-
 
 class RotationWork:
     """The worker's duty towards rotations.
@@ -60,6 +57,7 @@ class RotationWork:
         periods: the keys that are rotated by themselves, and how old a version may become.
         signing: those of the keys that sign.
         audit: makes the entries.
+        alarms: raises alarms.
         horizon: how long a backup is kept; retired versions are never deleted, if None.
         settle: how long after nothing was left it is counted again.
         clock: seconds, monotonic.
@@ -76,6 +74,7 @@ class RotationWork:
         periods: Mapping[str, timedelta],
         signing: frozenset[str],
         audit: Audit,
+        alarms: Alarms,
         horizon: timedelta | None = None,
         settle: timedelta = SETTLE,
         clock: Callable[[], float] = time.monotonic,
@@ -88,6 +87,7 @@ class RotationWork:
         self._periods = periods
         self._signing = signing
         self._audit = audit
+        self._alarms = alarms
         self._horizon = horizon
         self._settle = settle
         self._clock = clock
@@ -205,17 +205,9 @@ class RotationWork:
                 row.id, RotationState.RUNNING, RotationState.FAILED, failed=left
             ):
                 return
-            tx.outbox.append(
-                self._audit.entries(
-                    Event.ALARM_RAISED,
-                    ACTOR,
-                    at=tx.clock.now(),
-                    key=row.key,
-                    reason=HALTED,
-                    details={"alarm": HALTED, "severity": "high", "observed": left, "limit": 0},
-                )
+            self._alarms.raise_in(
+                tx, HALTED, ACTOR, subject=row.key, key=row.key, observed=left, limit=0
             )
-        _log.error("alarm", alarm=HALTED, transit_key=row.key, failed=left)
 
     def _verify(self, row: RotationRow) -> RotationRow | None:
         if row.clear_at is None or row.now - row.clear_at < self._settle:
@@ -260,13 +252,6 @@ class RotationWork:
                 key=row.key,
                 details={**versions, "min_decryption": row.target, "rotation": row.id},
             )
-        if halted:
-            entries += self._audit.entries(
-                Event.ALARM_CLEARED,
-                ACTOR,
-                at=now,
-                key=row.key,
-                reason=HALTED,
-                details={"alarm": HALTED},
-            )
         tx.outbox.append(entries)
+        if halted:
+            self._alarms.clear_in(tx, HALTED, ACTOR, subject=row.key, key=row.key)

@@ -486,3 +486,65 @@ leases: Final = Table(
     Column("holder", Text),
     _time("taken_at"),
 )
+
+alarms: Final = Table(
+    "alarms",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("times", BigInteger, nullable=False, server_default=text("1")),
+    _time("raised_at", nullable=False, now=True),
+    # Until then the same alarm about the same subject is not raised again.
+    _time("quiet_until", nullable=False),
+    PrimaryKeyConstraint("name", "subject"),
+)
+
+webhook_outbox: Final = Table(
+    "webhook_outbox",
+    metadata,
+    _bucket(),
+    Column("id", UUID(as_uuid=True), nullable=False),
+    Column("type", Text, nullable=False),
+    # Exactly the bytes that are signed and sent.
+    Column("body", LargeBinary, nullable=False),
+    _time("created_at", nullable=False, now=True),
+    PrimaryKeyConstraint("bucket", "id"),
+    _bucket_range(),
+    CheckConstraint("octet_length(body) <= 16384", name="body_size"),
+    Index("ix_webhook_outbox_created_at", "created_at", "id"),
+)
+
+webhook_deliveries: Final = Table(
+    "webhook_deliveries",
+    metadata,
+    _bucket(),
+    Column("id", UUID(as_uuid=True), nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'waiting'")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    _time("created_at", nullable=False),
+    # When it is due; while an attempt is under way, when its lease is over.
+    _time("next_at", nullable=False, now=True),
+    _time("ended_at"),
+    Column("last_status", Integer),
+    Column("last_error", Text),
+    PrimaryKeyConstraint("bucket", "id", "endpoint"),
+    _bucket_range(),
+    CheckConstraint("state IN ('waiting', 'delivered', 'dead')", name="state"),
+    CheckConstraint("(state = 'waiting') = (ended_at IS NULL)", name="ended"),
+    Index(
+        "ix_webhook_deliveries_due",
+        "endpoint",
+        "next_at",
+        postgresql_where=text("state = 'waiting'"),
+    ),
+    Index("ix_webhook_deliveries_id", "id", "endpoint"),
+    Index(
+        "ix_webhook_deliveries_ended_at",
+        "state",
+        "ended_at",
+        postgresql_where=text("ended_at IS NOT NULL"),
+    ),
+)

@@ -15,6 +15,7 @@ import stamina
 from sqlalchemy import Engine
 
 from vault_service.storage.accounting import SqlAccounts
+from vault_service.storage.alarms import SqlAlarms
 from vault_service.storage.census import SqlCensus
 from vault_service.storage.customers import SqlCustomers
 from vault_service.storage.disclosures import SqlDisclosures
@@ -29,6 +30,7 @@ from vault_service.storage.recipients import SqlRecipients
 from vault_service.storage.records import SqlRecords
 from vault_service.storage.rotations import SqlRotations
 from vault_service.storage.session import Session
+from vault_service.storage.webhooks import SqlWebhooks
 from vault_service.storage.wrapped import SqlWrappedKeys
 
 T = TypeVar("T")
@@ -140,6 +142,16 @@ class SqlTransaction:
     def wrapped(self) -> SqlWrappedKeys:
         """Every wrapped key, wherever it lies."""
         return SqlWrappedKeys(self._session)
+
+    @property
+    def alarms(self) -> SqlAlarms:
+        """When each alarm was raised."""
+        return SqlAlarms(self._session)
+
+    @property
+    def webhooks(self) -> SqlWebhooks:
+        """Messages to the company's own systems."""
+        return SqlWebhooks(self._session)
 
     def rollback(self) -> None:
         """Undo everything; the block's end then commits nothing."""
