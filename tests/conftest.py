@@ -17,6 +17,7 @@ from typing import Final
 
 import coverage
 import pytest
+from xdist.remote import Producer
 
 from tests.support.servers import (
     Database,
@@ -27,6 +28,7 @@ from tests.support.servers import (
     run_postgres,
     run_vault,
 )
+from tests.support.spread import RoomScheduling, longest_first
 
 # Tests of the whole service, by folder. Measuring which lines they take doubles their time and says
 # nothing: what must be covered is covered by the tests of its own package.
@@ -57,6 +59,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if bool(config.getoption("vault_addr")) != bool(config.getoption("vault_token_file")):
         raise pytest.UsageError("--vault-addr and --vault-token-file go together")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> RoomScheduling | None:
+    """Spread the tests by rooms, where they are to be spread by files."""
+    return RoomScheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In one process of several, begin with what takes longest."""
+    if hasattr(config, "workerinput"):
+        longest_first(items)
 
 
 def _is_far(item: pytest.Item) -> bool:

@@ -134,25 +134,49 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+class Used:
+    """A state folder that has been used, and the run on it that tests hand on to each other."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._run: Up | None = None
+
+    def running(self) -> Up:
+        """The run that another test left in order, or a fresh one."""
+        if self._run is None or not self._run.ready():
+            self.stopped()
+            self._run = Up(self._state, "--no-sample")
+            self._run.wait_ready()
+        return self._run
+
+    def stopped(self) -> Path:
+        """The folder, with nothing running on it."""
+        run, self._run = self._run, None
+        if run is not None and run.process.poll() is None:
+            assert run.end() == 0, run.text
+        return self._state
+
+
 @pytest.fixture(scope="module")
-def state(folder: Path) -> Path:
-    """A state folder that has been used and stopped; tests that run it leave it stopped."""
-    first = Up(folder / "var", "--no-sample")
-    first.wait_ready()
-    assert first.end() == 0, first.text
-    return first.state
+def used(folder: Path) -> Iterator[Used]:
+    """The used state of this module."""
+    used = Used(folder / "var")
+    used.running()
+    used.stopped()
+    yield used
+    used.stopped()
 
 
 @pytest.fixture
-def run(state: Path) -> Iterator[Up]:
-    """A run on the used state; stopped afterwards whatever happened."""
-    run = Up(state, "--no-sample")
-    try:
-        run.wait_ready()
-        yield run
-    finally:
-        if run.process.poll() is None:
-            run.end()
+def state(used: Used) -> Path:
+    """A state folder that has been used and stopped; tests that run it leave it stopped."""
+    return used.stopped()
+
+
+@pytest.fixture
+def run(used: Used) -> Up:
+    """A run on the used state."""
+    return used.running()
 
 
 def test_a_first_start_tells_all_that_is_needed(folder: Path) -> None:
