@@ -213,6 +213,21 @@ def test_production_wants_tls_to_vault(address: str, *, fine: bool) -> None:
         assert "https in production" in refused(environ)
 
 
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "vault",
+        "ftp://vault.example",
+        "https://",
+        "https://u@vault.example",
+        "https://v.example?a=b",
+    ],
+)
+def test_the_issuer_is_an_address(issuer: str) -> None:
+    """Callers prove possession for it, so it is one that they can reach."""
+    assert "VAULT_SERVICE_ISSUER" in refused({"VAULT_SERVICE_ISSUER": issuer})
+
+
 def test_production_wants_an_issuer() -> None:
     """Without an issuer nobody could tell whose a disclosure token is."""
     assert "VAULT_SERVICE_ISSUER" in refused({})

@@ -61,6 +61,7 @@ from vault_service.services.lifecycle import Lifecycle
 from vault_service.services.log_guard import LogGuard
 from vault_service.services.log_keeper import LogKeeper
 from vault_service.services.log_reading import LedgerReading
+from vault_service.services.possession import Possession
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.recipients import RecipientRecords
@@ -392,10 +393,12 @@ def _reveal(
     signing = _SigningKey(parts.transit("sign-token"))
     keys = TokenKeys(signing)
     issuer = _issuer(settings)
+    proofs = Possession(uow=uow, base=issuer)
     return {
         "granting": Granting(
             uow=uow,
             issuer=TokenIssuer(signing, keys, issuer=issuer, audience=settings.audience),
+            proofs=proofs,
             policy=policy,
             audit=told,
         ),
@@ -403,6 +406,7 @@ def _reveal(
             uow=uow,
             unwrapping=Unwrapper(parts.transit("reveal")),
             verifier=TokenVerifier(keys),
+            proofs=proofs,
             issuer=issuer,
             audience=settings.audience,
             audit=told,

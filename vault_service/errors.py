@@ -76,6 +76,29 @@ class DisclosureRefused(Forbidden):
     code = "disclosure_refused"
 
 
+class ProofRefused(DisclosureRefused):
+    """A proof of possession is missing or wrong; the code says which check failed.
+
+    Attributes:
+        error: the same in the few words of RFC 9449.
+        nonce: what a new proof is to carry, where that is what was missing.
+    """
+
+    code = "dpop_proof_missing"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        error: str = "invalid_dpop_proof",
+        nonce: str | None = None,
+    ) -> None:
+        super().__init__(detail, code=code)
+        self.error = error
+        self.nonce = nonce
+
+
 class NotFound(ServiceError):
     """There is no such thing, or the caller may not know that there is."""
 

@@ -172,7 +172,9 @@ class Settings:
     ] = "vault-service-"
     vault_spool: Annotated[Path | None, Wants("the folder where secret-ids are delivered")] = None
 
-    issuer: Annotated[Name | None, Wants("the URL that signs disclosure tokens")] = None
+    issuer: Annotated[
+        Name | None, Wants("the URL that callers reach, which signs disclosure tokens")
+    ] = None
     audience: Annotated[Name, Wants("a name for the service that reveals")] = "vault-service"
     policy_file: Annotated[Path, Wants("a policy file")] = field(default_factory=_shipped_policy)
 
@@ -396,6 +398,16 @@ def _check_urls(settings: Settings, problems: list[str]) -> None:
             parts = _url(value)
             if parts is None or not parts.scheme.startswith(("postgresql", "postgres")):
                 problems.append(f"{_environment_name(name)} must be {_wants()[name].text}")
+    if settings.issuer is not None:
+        parts = _url(settings.issuer)
+        # Callers prove possession for an address below this one (RFC 9449).
+        if (
+            parts is None
+            or parts.scheme not in {"http", "https"}
+            or not parts.hostname
+            or any((parts.username, parts.password, parts.query, parts.fragment))
+        ):
+            problems.append(f"{PREFIX}ISSUER must be {_wants()['issuer'].text}")
     if settings.vault_address is not None:
         parts = _url(settings.vault_address)
         if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:

@@ -57,6 +57,7 @@ CASES = [
     (HARM_MARK, ('type = "reference"', 'type = "text"'), "changed", HARM, "case_reference is a text instead of a reference"),
     (HARM_MARK, ("who is harmed:", "who suffers:"), "changed", HARM, "harmed now reads: who suffers: the company, its customers or others"),
     (HARM_MARK, ('notice = "after_end"', 'notice = "at_once"'), "changed", HARM, "the customer may be told at once instead of after end"),
+    (HARM_MARK, ('notice = "after_end"', 'notice = "after_end"\nproof_of_possession = true'), "forbidden", HARM, "the holder must prove to have a key"),
     (LAW_MARK, ('when = "past"\n', ""), "allowed", LAW, "the date received may be: any, instead of past"),
     (LAW_MARK, ('when = "past"', 'when = "future"'), "changed", LAW, "the date received may be: future, instead of past"),
     (LAW_MARK, ('required = false\nsays = "the day until', 'says = "the day until'), "forbidden", LAW, "secret_until must be shown"),
@@ -91,6 +92,14 @@ def test_the_way_back_is_told_as_well(mark: str, edit: tuple[str, str]) -> None:
     assert sorted(turned.get(each.effect, each.effect) for each in there) == sorted(
         each.effect for each in back
     )
+
+
+def test_a_proof_that_is_demanded_no_more_is_told() -> None:
+    """The way back in its own words."""
+    old = changed(("notice =", "proof_of_possession = true\nnotice ="), after=HARM_MARK)
+    assert told(POLICY, old) == [
+        ("allowed", HARM, "the holder need not prove to have a key any more")
+    ]
 
 
 def test_evidence_that_comes_and_goes() -> None:

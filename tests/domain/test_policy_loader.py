@@ -70,6 +70,7 @@ def test_a_file_is_read_as_it_stands() -> None:
     assert second.determination is not None
     assert second.determination.says == "the guild has asked in writing"
     assert (second.notice.rule, second.notice.evidence) == (NoticeRule.AFTER_DATE, "fair_opens")
+    assert (first.proof_of_possession, second.proof_of_possession) == (False, True)
     assert [each.when for each in second.evidence] == [When.FUTURE, When.ANY, When.ANY]
     assert second.evidence[2].choices == ("calm", "cross")
     assert [each.required for each in second.evidence] == [True, False, False]
@@ -111,6 +112,7 @@ CASES = [
     ("uses = 3", "", "stands =", "a ground that stands needs a limit"),
     ("uses = 3", "uses = 1000001", "uses =", "from 1 to 1000000"),
     ("stands = true", 'stands = "yes"', "stands =", "true or false"),
+    ("proof_of_possession = true", "proof_of_possession = 1", "proof_of", "true or false"),
     ("stands = true", "stands = false", "uses =", "used once"),
     ('notice = "at_once"', 'notice = "never"', "notice =", "unknown notice never"),
     ('notice = "at_once"', "", "[[grounds]]", "notice is missing"),

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vault_service.domain.disclosures import Scope
-from vault_service.errors import DisclosureRefused
+from vault_service.errors import DisclosureRefused, ProofRefused
 from vault_service.ledger import canonical
 from vault_service.services.disclosure_token import (
     MAX_LENGTH,
@@ -510,7 +510,9 @@ def test_d3_a_bound_token_needs_its_key_proven() -> None:
     thumbprint = "A" * 43
     token, claims = _issue(key_thumbprint=thumbprint)
     assert claims.key_thumbprint == thumbprint
-    assert _refused(token) == "proof"
+    with pytest.raises(ProofRefused) as missing:
+        _verify(token)
+    assert missing.value.code == "dpop_proof_missing"
     assert _refused(token, proven_key="B" * 43) == "proof"
     assert _verify(token, proven_key=thumbprint) == claims
 

@@ -61,6 +61,10 @@ MAY_NOT = {
         "UPDATE disclosure_tokens SET holder = 'me'",
         "INSERT INTO disclosure_tokens (bucket, jti, used_at) VALUES (1, 'a', now())",
         "DELETE FROM disclosure_tokens",
+        # Who spends proofs forgets none.
+        "DELETE FROM dpop_proofs",
+        "UPDATE dpop_proofs SET until = now()",
+        "UPDATE dpop_nonces SET nonce = 'x'",
         "SELECT comment_envelope FROM disclosure_decisions",
         "INSERT INTO disclosure_decisions (bucket) VALUES (1)",
         "SELECT * FROM idempotency",
@@ -281,6 +285,7 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         },
         "vault_worker": everybody
         | {"DELETE idempotency", "DELETE ledger_outbox"}
+        | {"DELETE dpop_nonces", "DELETE dpop_proofs"}
         | {"DELETE webhook_outbox", "webhook_outbox.created_at", "DELETE webhook_deliveries"}
         | {
             f"webhook_deliveries.{name}"

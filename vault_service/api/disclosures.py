@@ -73,6 +73,7 @@ def _draft(body: DisclosureIn) -> DisclosureDraft:
         recipient_name=recipient.name or "",
         recipient=recipient.id,
         delivery=body.delivery,
+        proof_of_possession=body.proof_of_possession,
         tokens=None if body.tokens is None else tuple(body.tokens),
         customer=body.customer,
         classes=None if body.classes is None else tuple(body.classes),

@@ -22,11 +22,13 @@ from vault_service.errors import (
     NotAuthenticated,
     NotFound,
     Problem,
+    ProofRefused,
     RateLimited,
     ServiceError,
     Unavailable,
 )
 from vault_service.ledger.faults import LogError
+from vault_service.services.dpop import ALGORITHMS
 from vault_service.web import metrics
 from vault_service.web.context import current
 
@@ -34,6 +36,7 @@ PROBLEM_TYPE: Final = "application/problem+json"
 
 _BY_CLASS: Final[tuple[tuple[type[ServiceError], int], ...]] = (
     (NotAuthenticated, 401),
+    (ProofRefused, 401),
     (Forbidden, 403),
     (NotFound, 404),
     (Conflict, 409),
@@ -82,6 +85,8 @@ _TITLES: Final = {
     500: "The service failed",
     503: "Not available at the moment",
 }
+
+_ALGORITHMS: Final = " ".join(ALGORITHMS)
 
 _log = structlog.get_logger("vault_service.api")
 
@@ -198,6 +203,10 @@ def problem(error: ServiceError, *, status: int | None = None) -> Response:
     response = Response(msgspec.json.encode(document), status, content_type=PROBLEM_TYPE)
     if isinstance(error, NotAuthenticated):
         response.headers["WWW-Authenticate"] = 'Bearer realm="vault"'
+    if isinstance(error, ProofRefused):
+        response.headers["WWW-Authenticate"] = f'DPoP error="{error.error}", algs="{_ALGORITHMS}"'
+        if error.nonce is not None:
+            response.headers["DPoP-Nonce"] = error.nonce
     if isinstance(error, RateLimited | Unavailable):
         response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     return response

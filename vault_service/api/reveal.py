@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from msgspec import UNSET
 
@@ -16,11 +17,46 @@ from vault_service.api.schemas import (
     RevealOut,
 )
 from vault_service.domain.actors import Action
+from vault_service.services.dpop import ShownProof
 from vault_service.settings import ProcessRole
 from vault_service.web.rates import Rate
 from vault_service.web.served import present
 
 GROUP: Final = Group("reveal", ProcessRole.REVEAL)
+
+_PROOF: Final = HeaderParameter(
+    name="DPoP",
+    description="A proof of possession (RFC 9449), where the grant or the token demands one.",
+)
+# What every proof can be refused for.
+_PROOF_CODES: Final = (
+    "use_dpop_nonce",
+    "dpop_proof_missing",
+    "dpop_proof_malformed",
+    "dpop_proof_type",
+    "dpop_proof_critical_header",
+    "dpop_proof_algorithm",
+    "dpop_proof_key",
+    "dpop_proof_key_private",
+    "dpop_proof_signature",
+    "dpop_proof_claims",
+    "dpop_proof_method",
+    "dpop_proof_address",
+    "dpop_proof_token",
+    "dpop_proof_time",
+    "dpop_proof_replayed",
+)
+
+
+def _shown(call: Call[Any, Any]) -> ShownProof | None:
+    jws = call.request.headers.get("DPoP")
+    if jws is None:
+        return None
+    return ShownProof(jws=jws, method=call.request.method, path=call.request.path)
+
+
+def _next(nonce: str | None) -> Mapping[str, str]:
+    return {} if nonce is None else {"DPoP-Nonce": nonce}
 
 
 @GROUP.call(
@@ -31,20 +67,26 @@ GROUP: Final = Group("reveal", ProcessRole.REVEAL)
     body=NothingIn,
     optional_body=True,
     answers={201: DisclosureTokenOut},
+    headers=(_PROOF,),
     example={},
     codes=(
         "disclosure_not_found",
         "disclosure_not_active",
         "policy_changed",
         "grant_out_of_policy",
+        *_PROOF_CODES,
     ),
     rate=Rate.REVEALS,
 )
 def issue_disclosure_token(call: Call[NothingIn, None]) -> Answer:
     """Give out a disclosure token."""
-    issued = present(call.served.granting).issue(call.caller, call.path["disclosure"])
+    issued = present(call.served.granting).issue(
+        call.caller, call.path["disclosure"], proof=_shown(call)
+    )
     return Answer(
-        body=DisclosureTokenOut(token=issued.token, expires_at=issued.expires_at), status=201
+        body=DisclosureTokenOut(token=issued.token, expires_at=issued.expires_at),
+        status=201,
+        headers=_next(issued.nonce),
     )
 
 
@@ -59,6 +101,7 @@ def issue_disclosure_token(call: Call[NothingIn, None]) -> Answer:
         HeaderParameter(
             name="Disclosure-Token", description="The disclosure token, a JWS.", required=True
         ),
+        _PROOF,
     ),
     example={"tokens": ["tok_0000000000000000000000000000"]},
     codes=(
@@ -72,6 +115,9 @@ def issue_disclosure_token(call: Call[NothingIn, None]) -> Answer:
         "recipient_key_changed",
         "token_not_found",
         "commit_unknown",
+        "disclosure_token_proof",
+        "disclosure_token_unbound",
+        *_PROOF_CODES,
     ),
     rate=Rate.REVEALS,
 )
@@ -82,6 +128,7 @@ def reveal(call: Call[RevealIn, None]) -> Answer:
         disclosure_token=call.request.headers.get("Disclosure-Token"),
         tokens=call.body.tokens,
         fields=call.body.fields,
+        proof=_shown(call),
     )
     receipt = answer.receipt
     return Answer(
@@ -102,5 +149,6 @@ def reveal(call: Call[RevealIn, None]) -> Answer:
                 values=receipt.values,
                 recipient=receipt.recipient,
             ),
-        )
+        ),
+        headers=_next(answer.nonce),
     )

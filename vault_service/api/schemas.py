@@ -274,6 +274,10 @@ class DisclosureIn(Accepted, frozen=True):
             extra_json_schema={"enum": ["holder", "package"]},
         ),
     ] = "holder"
+    proof_of_possession: Annotated[
+        bool,
+        Meta(description="Give disclosure tokens only to the holder of a key (DPoP, RFC 9449)."),
+    ] = False
     draft: bool = False
 
 
@@ -307,6 +311,7 @@ class DisclosureOut(Answered, frozen=True):
     policy: str
     recipient: RecipientOut
     delivery: str
+    proof_of_possession: bool
     evidence: dict[str, Any] | None
     tokens: list[str] | None
     customer: str | None

@@ -62,6 +62,7 @@ def disclosure(view: DisclosureView) -> schemas.DisclosureOut:
             thumbprint=view.recipient_key,
         ),
         delivery=view.delivery,
+        proof_of_possession=view.proof_of_possession,
         evidence=None if view.evidence is None else dict(view.evidence),
         tokens=_list(view.tokens),
         customer=view.customer,

@@ -61,7 +61,7 @@ def show(file: Path | None) -> None:
                     ground.name,
                     ground.clause,
                     f"{ground.approvals}{' after determination' if ground.determination else ''}",
-                    f"{_span(ground.longest)}{', stands' if ground.stands else ''}",
+                    _limits(ground),
                     ground.recipients,
                     [each.name + ("" if each.required else "?") for each in ground.evidence],
                 )
@@ -110,6 +110,11 @@ def diff_(old: Path, new: Path) -> None:
         screen.note("both policies decide alike and read alike")
 
 
+def _limits(ground: Ground) -> str:
+    marks = {"stands": ground.stands, "DPoP": ground.proof_of_possession}
+    return ", ".join([_span(ground.longest), *(name for name, holds in marks.items() if holds)])
+
+
 def _span(time: timedelta) -> str:
     return f"{time.days} d" if time.days > 1 else f"{time.total_seconds() / 3600:g} h"
 
@@ -150,6 +155,7 @@ def _ground(ground: Ground) -> dict[str, object]:
         "token_seconds": int(ground.token_life.total_seconds()),
         "stands": ground.stands,
         "uses": ground.uses,
+        "proof_of_possession": ground.proof_of_possession,
         "evidence": [
             {
                 "name": each.name,

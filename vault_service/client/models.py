@@ -148,6 +148,7 @@ class Disclosure(Answer, frozen=True, kw_only=True):
     created_at: datetime
     decisions: list[Decision]
     delivery: str = "holder"
+    proof_of_possession: bool = False
     evidence: dict[str, Any] | None = None
     tokens: list[str] | None = None
     customer: str | None = None

@@ -60,6 +60,7 @@ class Ground:
         ends_with: date field after whose day (UTC) the grant must be over, if any.
         determination: what must be determined first, if anything.
         notice: when the customer may be told.
+        proof_of_possession: whether disclosure tokens are given to holders of a key only.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Ground:
     ends_with: str | None
     determination: Determination | None
     notice: Notice
+    proof_of_possession: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

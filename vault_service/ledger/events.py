@@ -114,7 +114,7 @@ def _shape(needs: str = "", details: str = "", outcome: Outcome | None = None) -
 
 
 _GRANT = "grant ground clause policy"
-_BOUND = " recipient_id recipient_key delivery"
+_BOUND = " recipient_id recipient_key delivery proof"
 _GRANT_DETAILS = "category recipient uses" + _BOUND
 _KEY_DETAILS = "version from_version to_version min_encryption min_decryption"
 
@@ -144,7 +144,7 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
         Event.DISCLOSURE_EXPIRED: _shape(_GRANT, "uses_left"),
         Event.DISCLOSURE_SPENT: _shape(_GRANT, "uses"),
         Event.DISCLOSURE_EVIDENCE_READ: _shape("grant"),
-        Event.DISCLOSURE_TOKEN_ISSUED: _shape(_GRANT, "jti expires_at"),
+        Event.DISCLOSURE_TOKEN_ISSUED: _shape(_GRANT, "jti expires_at key_thumbprint"),
         Event.RECIPIENT_CREATED: _shape("", "recipient recipient_id recipient_key"),
         Event.RECIPIENT_READ: _shape("", "recipient recipient_id"),
         Event.REVEAL_ALLOWED: _shape(

@@ -199,6 +199,13 @@ def _notice(old: Ground, new: Ground) -> Iterator[tuple[Effect, str]]:
         )
 
 
+def _possession(old: Ground, new: Ground) -> Iterator[tuple[Effect, str]]:
+    if new.proof_of_possession and not old.proof_of_possession:
+        yield Effect.FORBIDDEN, "the holder must prove to have a key"
+    elif old.proof_of_possession and not new.proof_of_possession:
+        yield Effect.ALLOWED, "the holder need not prove to have a key any more"
+
+
 _WHEN: Final[Mapping[tuple[When, When], Effect]] = {
     (When.PAST, When.ANY): Effect.ALLOWED,
     (When.FUTURE, When.ANY): Effect.ALLOWED,
@@ -213,6 +220,7 @@ _PARTS: Final[Sequence[Callable[[Ground, Ground], Iterator[tuple[Effect, str]]]]
     _determination,
     _evidence,
     _notice,
+    _possession,
 )
 
 

@@ -285,6 +285,7 @@ def _ground(
     table.only(
         "name", "category", "clause", "says", "recipients", "evidence", "approvals", "longest",
         "token_life", "uses", "stands", "ends_with", "determination", "notice", "notice_date",
+        "proof_of_possession",
     )  # fmt: skip
     evidence = _evidence(table)
     stands = table.flag("stands", default=False)
@@ -308,6 +309,7 @@ def _ground(
         ends_with=_ends_with(table, evidence),
         determination=determination,
         notice=_notice(table, evidence),
+        proof_of_possession=table.flag("proof_of_possession", default=False),
     )
 
 

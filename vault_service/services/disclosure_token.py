@@ -24,8 +24,9 @@ from joserfc import jws
 from joserfc.errors import JoseError
 
 from vault_service.domain.grounds import MAX_TOKEN_LIFE
-from vault_service.errors import DisclosureRefused
+from vault_service.errors import DisclosureRefused, ProofRefused
 from vault_service.ledger import canonical
+from vault_service.services.dpop import missing
 from vault_service.services.token_claims import (
     ClaimedScope,
     DisclosureClaims,
@@ -196,6 +197,7 @@ class TokenVerifier:
 
         Raises:
             DisclosureRefused: with a code of its own for each cause (`disclosure_token_…`).
+            ProofRefused: the token and the key that was proven are not for each other.
             VaultUnavailable: the public keys are needed and cannot be fetched.
         """
         header_part, payload_part, signature_part = _parts(token)
@@ -206,8 +208,7 @@ class TokenVerifier:
         _check_claims(claims, now=now, audience=audience, issuer=issuer)
         if claims.holder != holder:
             _refuse("holder", "the token was made for somebody else")
-        if claims.key_thumbprint is not None and claims.key_thumbprint != proven_key:
-            _refuse("proof", "the token is bound to a key that the caller has not proven to have")
+        check_possession(claims.key_thumbprint, proven_key)
         return claims
 
     def _check_signature(self, token: str, version: int, signature: bytes) -> None:
@@ -220,6 +221,30 @@ class TokenVerifier:
             jws.deserialize_compact(token, key, algorithms=[ALGORITHM])
         except JoseError:
             _refuse("signature", "the token's signature is wrong")
+
+
+def check_possession(bound_to: str | None, proven: str | None) -> None:
+    """Return if a token bound to this key, or to none, may be used with the key that was proven.
+
+    Raises:
+        ProofRefused: `dpop_proof_missing`, `disclosure_token_proof`: it is bound to a key that
+            was not proven; `disclosure_token_unbound`: it is bound to none.
+    """
+    if bound_to == proven:
+        return
+    if proven is None:
+        raise missing()
+    if bound_to is None:
+        raise ProofRefused(
+            "the token is bound to no key; it is used without a proof",
+            code="disclosure_token_unbound",
+            error="invalid_token",
+        )
+    raise ProofRefused(
+        "the token is bound to another key than that of the proof",
+        code="disclosure_token_proof",
+        error="invalid_token",
+    )
 
 
 def _parts(token: str) -> tuple[str, str, str]:

@@ -63,6 +63,7 @@ class DisclosureDraft:
     recipient: str | None = None
     recipient_key: str | None = None
     delivery: str = HOLDER
+    proof_of_possession: bool = False
     tokens: tuple[str, ...] | None = None
     customer: str | None = None
     classes: tuple[str, ...] | None = None
@@ -151,6 +152,7 @@ class Disclosures:
             notice_rule=ground.notice.rule,
             notice_after=notices.told_after(ground.notice, draft.evidence),
             scope_classes=request.scope.classes,
+            proof_of_possession=draft.proof_of_possession or ground.proof_of_possession,
         )
         with self._uow.begin() as tx:
             stored = tx.disclosures.insert(row)
@@ -572,11 +574,12 @@ def _told_details(
 
 
 def told_bound(row: DisclosureRow) -> dict[str, str]:
-    """What an entry tells of the recipient on record, his key, and a package."""
+    """What an entry tells of the recipient on record, his key, a package, and a proof demanded."""
     told = {
         "recipient_id": row.recipient,
         "recipient_key": row.recipient_key,
         "delivery": row.delivery if row.delivery == PACKAGE else None,
+        "proof": "dpop" if row.proof_of_possession else None,
     }
     return {name: value for name, value in told.items() if value is not None}
 
@@ -614,6 +617,7 @@ def _draft(row: DisclosureRow, details: Mapping[str, Any]) -> DisclosureDraft:
         recipient=row.recipient,
         recipient_key=row.recipient_key,
         delivery=row.delivery,
+        proof_of_possession=row.proof_of_possession,
         tokens=row.tokens,
         customer=row.customer,
         classes=row.classes,
@@ -695,6 +699,7 @@ def _view(
         recipient=row.recipient,
         recipient_key=row.recipient_key,
         delivery=row.delivery,
+        proof_of_possession=row.proof_of_possession,
         evidence=None if details is None else msgspec.convert(details["evidence"], dict[str, str]),
         tokens=row.tokens,
         customer=row.customer,

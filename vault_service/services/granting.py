@@ -13,11 +13,14 @@ from vault_service.domain.disclosures import State
 from vault_service.domain.grounds import Ground, Policy
 from vault_service.errors import Conflict, InvalidInput, NotFound
 from vault_service.ledger.entries import Event
+from vault_service.services import possession
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.disclosure_token import TokenIssuer
 from vault_service.services.disclosures import state_now, told_grant
+from vault_service.services.dpop import Proof, ShownProof, missing
 from vault_service.services.ports import DisclosureRow, UnitOfWork
+from vault_service.services.possession import Possession
 from vault_service.services.views import IssuedDisclosureToken
 
 _log = structlog.get_logger(__name__)
@@ -27,15 +30,24 @@ class Granting:
     """The use case."""
 
     def __init__(
-        self, *, uow: UnitOfWork, issuer: TokenIssuer, policy: Policy, audit: Audit
+        self,
+        *,
+        uow: UnitOfWork,
+        issuer: TokenIssuer,
+        proofs: Possession,
+        policy: Policy,
+        audit: Audit,
     ) -> None:
         self._uow = uow
         self._issuer = issuer
+        self._proofs = proofs
         self._policy = policy
         self._audit = audit
 
-    def issue(self, caller: Caller, disclosure: str) -> IssuedDisclosureToken:
-        """A disclosure token for the grant's requester.
+    def issue(
+        self, caller: Caller, disclosure: str, *, proof: ShownProof | None = None
+    ) -> IssuedDisclosureToken:
+        """A disclosure token for the grant's requester, bound to the key of his proof.
 
         It lives as long as the ground allows, never beyond the grant, and reveals nothing before
         its row is committed: a token that was signed and then lost is worth nothing.
@@ -44,6 +56,7 @@ class Granting:
             Forbidden: the caller has no role for it.
             NotFound: there is no such grant of the caller's.
             Conflict: the grant is not active, or the policy has changed.
+            ProofRefused: the proof of possession is wrong, or the grant demands one.
             VaultUnavailable: it could not be signed.
         """
         self._audit.require(caller, Action.TAKE_DISCLOSURE_TOKEN)
@@ -54,6 +67,9 @@ class Granting:
                 "the policy has changed since this grant was made", code="policy_changed"
             )
         ends = _end(row, approvers, ground)
+        proven = self._proven(proof, row)
+        if proven is None and (row.proof_of_possession or ground.proof_of_possession):
+            raise missing()
         jti = tokens.new_jti(row.bucket)
         issued = self._issuer.issue(
             told_grant(row),
@@ -62,9 +78,16 @@ class Granting:
             now=row.now,
             life=ground.token_life,
             grant_ends=ends,
+            key_thumbprint=None if proven is None else proven.thumbprint,
         )
         until = issued.claims.expires_at
+        details: dict[str, str | int] = {"jti": jti, "expires_at": int(until.timestamp())}
         with self._uow.begin() as tx:
+            if proven is not None:
+                details["key_thumbprint"] = proven.thumbprint
+                for refusal in possession.spend(tx, [(row.bucket, proven)]):
+                    if refusal is not None:
+                        raise refusal
             tx.disclosures.insert_token(
                 row.bucket,
                 jti=jti,
@@ -80,10 +103,18 @@ class Granting:
                     at=tx.clock.now(),
                     grant=row,
                     customer=row.customer,
-                    details={"jti": jti, "expires_at": int(until.timestamp())},
+                    details=details,
                 )
             )
-        return IssuedDisclosureToken(expires_at=until, token=issued.token)
+        return IssuedDisclosureToken(
+            expires_at=until, token=issued.token, nonce=None if proven is None else proven.nonce
+        )
+
+    def _proven(self, proof: ShownProof | None, row: DisclosureRow) -> Proof | None:
+        if proof is None:
+            return None
+        nonces = self._proofs.nonces()
+        return self._proofs.check(proof, now=row.now, nonces=nonces, token=None)
 
     def _grant(self, caller: Caller, disclosure: str) -> tuple[DisclosureRow, set[str]]:
         """The caller's active grant, and who approved it."""

@@ -37,11 +37,12 @@ class Swept:
     tokens: int = 0
     grants: int = 0
     answers: int = 0
+    proofs: int = 0
 
     @property
     def more(self) -> bool:
         """Whether a kind filled its batch, so that another round is due at once."""
-        return BATCH in (self.tokens, self.grants, self.answers)
+        return BATCH in (self.tokens, self.grants, self.answers, self.proofs)
 
 
 class Housekeeping:
@@ -93,7 +94,8 @@ class Housekeeping:
             if entries:
                 tx.outbox.append(entries)
             answers = tx.idempotency.purge(ANSWER_LIFE, BATCH)
-        return Swept(tokens=len(expired), grants=len(ended), answers=answers)
+            proofs = tx.proofs.purge(BATCH)
+        return Swept(tokens=len(expired), grants=len(ended), answers=answers, proofs=proofs)
 
 
 def _tell(swept: Swept) -> None:

@@ -20,6 +20,7 @@ from keys.fingerprint import Fingerprint
 from keys.secret import Secret
 from vault_service.services.accounting_ports import Accounts
 from vault_service.services.alarm_ports import AlarmMarks
+from vault_service.services.dpop_ports import Proofs
 from vault_service.services.log_ports import Log
 from vault_service.services.recipient_ports import Recipients
 from vault_service.services.rotation_ports import Census, Rotations, WrappedKeys
@@ -223,6 +224,7 @@ class NewDisclosure:
     notice_rule: str = "unknown"
     notice_after: datetime | None = None
     scope_classes: tuple[str, ...] = ()
+    proof_of_possession: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +260,7 @@ class DisclosureRow:
     recipient: str | None = None
     recipient_key: str | None = None
     delivery: str = "holder"
+    proof_of_possession: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -631,6 +634,11 @@ class Transaction(Protocol):
     @property
     def accounts(self) -> Accounts:
         """The repository of what was disclosed."""
+        ...
+
+    @property
+    def proofs(self) -> Proofs:
+        """The repository of nonces and used proofs."""
         ...
 
     @property

@@ -12,10 +12,7 @@ or its caller keeps opens it.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -26,18 +23,13 @@ from joserfc.jwe import JWERegistry
 from joserfc.jwk import ECKey, OKPKey
 
 from vault_service.errors import InvalidInput
+from vault_service.services.jwk import P256, X25519, NotPublic, public_key
 
 ALGORITHM: Final = "ECDH-ES+A256KW"
 ENCRYPTION: Final = "A256GCM"
 TYPE: Final = "disclosure-package+jwe"
 
-_FORMS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
-    ("OKP", "X25519"): ("x",),
-    ("EC", "P-256"): ("x", "y"),
-}
-# What a key may say besides; none of it is kept, because the thumbprint does not bind it.
-_BESIDES: Final = frozenset(("kid", "use", "alg", "key_ops"))
-_COORDINATE: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+_CURVES: Final = frozenset((X25519, P256))
 # `grant` and `entry` are ours; the library refuses what it does not know otherwise.
 _REGISTRY: Final = JWERegistry(algorithms=[ALGORITHM, ENCRYPTION], strict_check_header=False)
 
@@ -84,24 +76,17 @@ def parse(members: Mapping[str, object], *, pointer: str = "/public_key") -> Rec
             `public_key_invalid`: it is not of these two kinds, or no point of the curve that a
             secret can be agreed with.
     """
-    if "d" in members:
+    try:
+        key = public_key(members, _CURVES)
+        found = RecipientKey(jwk=key.jwk, thumbprint=key.thumbprint)
+        # Agreeing with a point of small order fails, and so does a point beside the curve.
+        found.seal(b"{}", grant="", entry="")
+    except NotPublic:
         raise InvalidInput(
             "this holds a private key; send the public part only, and make a new key",
             code="public_key_private",
             pointer=pointer,
-        )
-    kind = (str(members.get("kty")), str(members.get("crv")))
-    coordinates = _FORMS.get(kind, ())
-    if not coordinates or set(members) - _BESIDES != {"kty", "crv", *coordinates}:
-        raise _invalid(pointer)
-    if not all(_is_coordinate(members[name]) for name in coordinates):
-        raise _invalid(pointer)
-    required = {name: members[name] for name in ("crv", "kty", *coordinates)}
-    jwk = json.dumps(required, sort_keys=True, separators=(",", ":"))
-    try:
-        found = RecipientKey(jwk=jwk, thumbprint=_thumbprint(jwk))
-        # Agreeing with a point of small order fails, and so does a point beside the curve.
-        found.seal(b"{}", grant="", entry="")
+        ) from None
     except (JoseError, ValueError):
         raise _invalid(pointer) from None
     return found
@@ -120,18 +105,6 @@ def stored(jwk: str) -> RecipientKey:
     if not isinstance(members, dict):
         raise _invalid(None)
     return parse(members)
-
-
-def _thumbprint(jwk: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(jwk.encode()).digest()).rstrip(b"=").decode()
-
-
-def _is_coordinate(value: object) -> bool:
-    """Whether this is 32 bytes in the one spelling that base64url has for them."""
-    if not isinstance(value, str) or _COORDINATE.fullmatch(value) is None:
-        return False
-    decoded = base64.urlsafe_b64decode(value + "=")
-    return base64.urlsafe_b64encode(decoded).rstrip(b"=").decode() == value
 
 
 def _invalid(pointer: str | None) -> InvalidInput:

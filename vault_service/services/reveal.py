@@ -44,6 +44,7 @@ from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.context import Caller
 from vault_service.services.disclosure_token import DisclosureClaims, TokenVerifier
 from vault_service.services.disclosures import state_now, told_bound, told_grant
+from vault_service.services.dpop import Proof, ShownProof, missing
 from vault_service.services.gather import Gather
 from vault_service.services.log_guard import LogGuard
 from vault_service.services.packages import packed, sealing_keys
@@ -56,6 +57,7 @@ from vault_service.services.ports import (
     Unwrapping,
     UseClaim,
 )
+from vault_service.services.possession import Possession, spend
 from vault_service.services.recipient_keys import RecipientKey
 from vault_service.services.token_claims import PACKAGE
 from vault_service.services.views import Receipt, RevealAnswer, Revealed
@@ -81,6 +83,7 @@ class _Asked:
     token: str = field(repr=False)
     tokens: tuple[str, ...]
     fields: tuple[str, ...] | None
+    proof: ShownProof | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +92,7 @@ class _Work:
 
     asked: _Asked
     entry: str
+    proof: Proof | None = None
     claims: DisclosureClaims | None = None
     grant: DisclosureRow | None = None
     records: dict[str, SealedRecord] = field(default_factory=dict, repr=False)
@@ -107,6 +111,7 @@ class Reveal:
         uow: UnitOfWork,
         unwrapping: Unwrapping,
         verifier: TokenVerifier,
+        proofs: Possession,
         issuer: str,
         audience: str,
         audit: Audit,
@@ -115,6 +120,7 @@ class Reveal:
         self._uow = uow
         self._unwrapping = unwrapping
         self._verifier = verifier
+        self._proofs = proofs
         self._issuer = issuer
         self._audience = audience
         self._audit = audit
@@ -128,6 +134,7 @@ class Reveal:
         disclosure_token: str | None,
         tokens: Sequence[str],
         fields: Sequence[str] | None,
+        proof: ShownProof | None = None,
     ) -> RevealAnswer:
         """Reveal values; one result for each token, in order, and the receipt.
 
@@ -136,10 +143,12 @@ class Reveal:
             disclosure_token: the JWS from the header.
             tokens: which records, 1 to 1,000, none twice.
             fields: only these fields; all that the grant covers, if None.
+            proof: the proof of possession shown, if one was.
 
         Raises:
             Forbidden: the caller has no role for it.
             DisclosureRefused: the token or its grant does not cover this; the code says why.
+            ProofRefused: the token and the proof are not for each other, or the proof is wrong.
             InvalidInput: the list of tokens is wrong.
             NotFound: none of the records is there any more; the use is not spent.
             VaultUnavailable: no key could be unwrapped; the use is not spent.
@@ -166,6 +175,7 @@ class Reveal:
             token=disclosure_token,
             tokens=tuple(tokens),
             fields=None if fields is None else tuple(fields),
+            proof=proof,
         )
         return self._calls.submit(asked, deadline=caller.deadline)
 
@@ -179,16 +189,23 @@ class Reveal:
     # ------------------------------------------------------------ steps 1 and 2
 
     def _verify(self, works: Sequence[_Work]) -> None:
+        shown = any(work.asked.proof is not None for work in works)
+        nonces = self._proofs.nonces() if shown else []
         with self._uow.begin(read_only=True) as tx:
             now = tx.clock.now()
             for work in works:
                 try:
+                    if work.asked.proof is not None:
+                        work.proof = self._proofs.check(
+                            work.asked.proof, now=now, nonces=nonces, token=work.asked.token
+                        )
                     work.claims = self._verifier.verify(
                         work.asked.token,
                         now=now,
                         holder=work.asked.caller.principal.id,
                         audience=self._audience,
                         issuer=self._issuer,
+                        proven_key=work.proof.thumbprint if work.proof else None,
                     )
                 except DisclosureRefused as refusal:
                     work.refusal = refusal
@@ -266,6 +283,7 @@ class Reveal:
         with self._uow.begin() as tx:
             now = tx.clock.now()
             _drop_gone(tx, works)
+            _spend_proofs(tx, works)
             waiting = [work for work in works if work.refusal is None]
             while waiting:
                 # A grant stands once in each statement; a second caller of it waits his turn.
@@ -284,6 +302,8 @@ class Reveal:
         return now
 
     def _entries(self, work: _Work, now: datetime) -> list[OutboxEntry]:
+        if work.refusal is not None and work.refusal.code == "use_dpop_nonce":
+            return []  # how every caller learns the nonce: nothing was refused yet
         jti = {"jti": work.claims.jti} if work.claims else {}
         if work.refusal is not None or work.granted is None:
             return self._audit.entries(
@@ -342,12 +362,13 @@ class Reveal:
             values=sum(isinstance(result, Revealed) for result in results),
             recipient=grant.recipient,
         )
+        nonce = work.proof.nonce if work.proof else None
         if grant.delivery != PACKAGE:
-            return RevealAnswer(results=tuple(results), receipt=receipt)
+            return RevealAnswer(results=tuple(results), receipt=receipt, nonce=nonce)
         if work.seals_for is None:  # nothing of a package leaves in plain
             return Unavailable("there is no key to seal with", code="internal_error")
         package = packed(work.seals_for, zip(work.asked.tokens, results, strict=True), receipt)
-        return RevealAnswer(results=(), receipt=receipt, package=package)
+        return RevealAnswer(results=(), receipt=receipt, package=package, nonce=nonce)
 
     def _value(self, work: _Work, grant: DisclosureRow, token: str) -> Revealed | ServiceError:
         record = work.records.get(token)
@@ -381,6 +402,18 @@ def _drop_gone(tx: Transaction, works: Sequence[_Work]) -> None:
             }
             if not work.records:
                 work.refusal = NotFound("none of these tokens is there", code="token_not_found")
+
+
+def _spend_proofs(tx: Transaction, works: Sequence[_Work]) -> None:
+    """Use the proofs of what is about to be used; who shows a used one is refused."""
+    shown = [
+        (work, work.grant.bucket, work.proof)
+        for work in works
+        if work.refusal is None and work.grant is not None and work.proof is not None
+    ]
+    outcomes = spend(tx, [(bucket, proof) for _, bucket, proof in shown])
+    for (work, _, _), refusal in zip(shown, outcomes, strict=True):
+        work.refusal = refusal
 
 
 def _plain(record: SealedRecord, key: Secret | None) -> bytes:
@@ -429,6 +462,8 @@ def _grant(row: DisclosureRow | None, claims: DisclosureClaims, caller: Caller) 
         raise DisclosureRefused("there is no such grant", code="disclosure_grant_unknown")
     if row.requester != caller.principal.id:
         raise DisclosureRefused("the grant is another's", code="disclosure_token_holder")
+    if row.proof_of_possession and claims.key_thumbprint is None:
+        raise missing()
     claims.check_grant(told_grant(row))
     state = state_now(row)
     if state is not State.ACTIVE:

@@ -124,6 +124,7 @@ class DisclosureView:
     recipient: str | None
     recipient_key: str | None
     delivery: str
+    proof_of_possession: bool = False
     evidence: Mapping[str, object] | None
     tokens: tuple[str, ...] | None
     customer: str | None
@@ -151,10 +152,14 @@ class DisclosurePage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedDisclosureToken:
-    """A signed disclosure token, to be shown once to reveal."""
+    """A signed disclosure token, to be shown once to reveal.
+
+    `nonce` is for the next proof of possession, where one was shown.
+    """
 
     expires_at: datetime
     token: str = field(repr=False)
+    nonce: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,11 +186,15 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevealAnswer:
-    """One result for each token asked for, in order, and the receipt; or a package of both."""
+    """One result for each token asked for, in order, and the receipt; or a package of both.
+
+    `nonce` is for the next proof of possession, where one was shown.
+    """
 
     results: tuple[Revealed | ServiceError, ...] = field(repr=False)
     receipt: Receipt
     package: str | None = field(default=None, repr=False)
+    nonce: str | None = None
 
 
 def token_view(record: MaskedRecord, *, deduplicated: bool = False) -> TokenView:

@@ -298,6 +298,7 @@ disclosures: Final = Table(
     # The thumbprint that the officers approved, so that the record's key cannot be swapped.
     Column("recipient_key", Text),
     Column("delivery", Text, nullable=False, server_default=text("'holder'")),
+    Column("proof_of_possession", Integer, nullable=False, server_default=text("0")),
     Column("tokens", ARRAY(Text)),
     Column("customer", Text),
     Column("classes", ARRAY(Text)),
@@ -413,6 +414,28 @@ reveals: Final = Table(
         "cardinality(tokens) > 0 AND cardinality(tokens) = cardinality(classes)",
         name="classes_of_tokens",
     ),
+)
+
+dpop_nonces: Final = Table(
+    "dpop_nonces",
+    metadata,
+    # Minutes since the epoch.
+    Column("slot", BigInteger, nullable=False, primary_key=True, autoincrement=False),
+    Column("nonce", Text, nullable=False),
+)
+
+dpop_proofs: Final = Table(
+    "dpop_proofs",
+    metadata,
+    # Of the grant that the proof was used for.
+    _bucket(),
+    # SHA-256 of the key's thumbprint and the proof's jti.
+    Column("digest", LargeBinary, nullable=False),
+    _time("until", nullable=False),
+    PrimaryKeyConstraint("bucket", "digest"),
+    _bucket_range(),
+    CheckConstraint("octet_length(digest) = 32", name="digest"),
+    Index("ix_dpop_proofs_until", "until"),
 )
 
 key_floors: Final = Table(

@@ -26,6 +26,7 @@ from vault_service.storage.keys import SqlKeyFloors, SqlLeases, SqlPolicies
 from vault_service.storage.log import SqlLog
 from vault_service.storage.outbox import SqlOutbox
 from vault_service.storage.principals import SqlPrincipals
+from vault_service.storage.proofs import SqlProofs
 from vault_service.storage.recipients import SqlRecipients
 from vault_service.storage.records import SqlRecords
 from vault_service.storage.rotations import SqlRotations
@@ -112,6 +113,11 @@ class SqlTransaction:
     def accounts(self) -> SqlAccounts:
         """What was disclosed."""
         return SqlAccounts(self._session)
+
+    @property
+    def proofs(self) -> SqlProofs:
+        """Nonces and used proofs."""
+        return SqlProofs(self._session)
 
     @property
     def policies(self) -> SqlPolicies:
