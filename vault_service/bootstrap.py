@@ -49,6 +49,7 @@ from vault_service.services.documents import KEK as EVIDENCE_KEK
 from vault_service.services.documents import Documents
 from vault_service.services.duties import Duty
 from vault_service.services.erasure import Erasure
+from vault_service.services.evidence import EvidenceDocuments
 from vault_service.services.granting import Granting
 from vault_service.services.health import Check, Finding, Health, Remembered
 from vault_service.services.housekeeping import PERIOD as HOUSEKEEPING_PERIOD
@@ -111,6 +112,7 @@ class Services:
     disclosures: Disclosures | None = None
     recipients: RecipientRecords | None = None
     accounting: Accounting | None = None
+    evidence: EvidenceDocuments | None = None
     granting: Granting | None = None
     reveal: Reveal | None = None
     alarms: Alarms | None = None
@@ -360,9 +362,8 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
     uow = parts.database("console")
     told = audit(uow=uow)
     transit = parts.transit("ingest")
-    documents = Documents(
-        data_keys=DataKeyPool(transit), unwrapping=Unwrapper(parts.transit("review"))
-    )
+    data_keys, unwrapping = DataKeyPool(transit), Unwrapper(parts.transit("review"))
+    documents = Documents(data_keys=data_keys, unwrapping=unwrapping)
     recipients = RecipientRecords(uow=uow, documents=documents, policy=policy, audit=told)
     return {
         "principals": Principals(uow=uow, audit=told),
@@ -374,6 +375,13 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
             audit=told,
         ),
         "recipients": recipients,
+        "evidence": EvidenceDocuments(
+            uow=uow,
+            data_keys=data_keys,
+            unwrapping=unwrapping,
+            documents=documents,
+            audit=told,
+        ),
         "ledger": LedgerReading(
             uow=uow, keys=_SigningKey(parts.transit("inspect"), LEDGER_KEY), audit=told
         ),

@@ -89,11 +89,21 @@ def live(stage: Stage) -> None:
             "issued": "2026-01-02",
             "valid_until": "2099-01-01",
             "instrument_scope": "all",
-            "document": "sha256:" + "a" * 64,
+            "document": stage.document(),
         },
     )
     process = stage.disclosures.create(requester, legal, is_draft=False)
     stage.disclosures.determine(officer, process.id, valid=True, reasons="signed")
+    stage.evidence.read(officer, process.id, "document")
+    auditor = stage.caller("auditor")
+    life = timedelta(hours=1)
+    stage.evidence.open_to(officer, process.id, auditor=auditor.principal.id, life=life)
+    stage.evidence.close_to(officer, process.id, auditor=auditor.principal.id)
+    stage.document(b"nobody refers to this")
+    stage.sql(
+        "UPDATE evidence_documents SET created_at = now() - interval '8 days'"
+        " WHERE referred_at IS NULL"
+    )
     revoked = stage.granted(standing(token))
     stage.disclosures.revoke(officer, revoked.id)
     ending = stage.granted(draft(token))

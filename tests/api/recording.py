@@ -16,6 +16,8 @@ from vault_service.domain.policy import Decision
 from vault_service.errors import NotAuthenticated, ServiceError
 from vault_service.services.accounting import Disclosed, DisclosedPage, DisclosedValue
 from vault_service.services.context import Caller
+from vault_service.services.evidence import EvidenceView, ReadDocument, UploadedDocument
+from vault_service.services.evidence_ports import AccessRow
 from vault_service.services.key_status import KeyStatusView
 from vault_service.services.log_reading import Blob, Consistency, Inclusion, LoggedEntry, Page
 from vault_service.services.recipients import RecipientView
@@ -128,6 +130,26 @@ def disclosed_page() -> DisclosedPage:
         told_after=None,
     )
     return DisclosedPage(items=(item,), next=ENTRY)
+
+
+def evidence_answers() -> dict[str, Any]:
+    """What the use case of evidence answers."""
+    digest = "sha256:" + "0" * 64
+    return {
+        "upload": UploadedDocument(
+            id="doc_" + "0" * 28, digest=digest, media_type="text/plain", size=1, created_at=NOW
+        ),
+        "read": ReadDocument(digest=digest, media_type="text/plain", content=b"x"),
+        "evidence": EvidenceView(disclosure=DISCLOSURE, ground="g", clause="D1", evidence={}),
+        "open_to": AccessRow(
+            disclosure=DISCLOSURE,
+            auditor=PRINCIPAL,
+            officer=PRINCIPAL,
+            granted_at=NOW,
+            expires_at=NOW,
+        ),
+        "close_to": None,
+    }
 
 
 def disclosure_view() -> DisclosureView:
@@ -396,6 +418,7 @@ def served(recording: Recording) -> Served:
                 "explain": decision,
             },
         ),
+        evidence=_Simple(recording, evidence_answers()),
         recipients=_Simple(
             recording,
             {

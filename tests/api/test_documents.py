@@ -37,6 +37,7 @@ NAMES = {
     "principal": PRINCIPAL,
     "rotation": ROTATION,
     "recipient": RECIPIENT,
+    "evidence": "document",
     "key": KEY,
     "tile": "0/000",
     "entry": ENTRY,

@@ -226,6 +226,7 @@ def test_seven_grounds_are_explained() -> None:
             scope=scope,
             recipient=Recipient(**body["recipient"]),
             evidence=body["evidence"],
+            documents=frozenset(body["evidence"].values()),
             uses=body.get("uses", 1),
         )
         decision = decide(policy, request, now=datetime(2026, 11, 23, tzinfo=UTC))

@@ -33,11 +33,11 @@ ALLOWED = {
     " read_customer_disclosures request_modification read_modifications record_account_data"
     " read_account_data",
     Role.REQUESTER: "reveal request_disclosure read_disclosures withdraw_disclosure"
-    " take_disclosure_token record_recipient read_recipients",
+    " take_disclosure_token record_recipient read_recipients upload_evidence read_evidence",
     Role.OFFICER: "erase read_customer_disclosures read_disclosures read_evidence"
     " determine_disclosure decide_disclosure revoke_disclosure confirm_key read_principals"
-    " record_recipient read_recipients",
-    Role.AUDITOR: "read_principals read_keys read_rotations read_ledger",
+    " record_recipient read_recipients open_evidence",
+    Role.AUDITOR: "read_evidence read_principals read_keys read_rotations read_ledger",
     Role.OPERATOR: "manage_principals read_principals read_keys rotate_keys read_rotations",
 }
 

@@ -124,6 +124,7 @@ RULES = {
         notice=NoticeRule.AFTER_DATE,
     ),
 }
+DOCUMENTS = frozenset(("sha256:" + "a" * 64,))
 NAMES = [*sorted({name for name, _ in RULES}), "customer_agrees"]
 
 
@@ -137,6 +138,7 @@ def _request(
         scope=Scope(tokens=("tok_1",), classes=(min(CLASSES[category]),)),
         recipient=Recipient(kind=min(rule.recipients), name="Somebody"),
         evidence=rule.evidence,
+        documents=DOCUMENTS,
     )
     return replace(base, **changes)
 
@@ -184,6 +186,7 @@ def table_rows() -> Iterator[tuple[DisclosureRequest, bool | None, set[tuple[str
                 scope=Scope(tokens=("tok_1",), classes=(data_class.value,)),
                 recipient=Recipient(kind=kind, name="Somebody"),
                 evidence=evidence,
+                documents=DOCUMENTS,
             )
             yield request, determined, missing
 
@@ -417,6 +420,7 @@ def test_ordinary_prose_is_evidence(text: str) -> None:
         ("valid_until", "9999-12-30", None),
         ("document", "sha256:" + "A" * 64, "evidence_document_malformed"),
         ("document", "a" * 64, "evidence_document_malformed"),
+        ("document", "sha256:" + "b" * 64, "evidence_document_unknown"),
         ("secret_until", "2026-01-01", None),
         ("secret_until", "", None),
         ("secret_until", "never", "evidence_date_malformed"),

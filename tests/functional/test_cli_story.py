@@ -91,6 +91,42 @@ def test_the_story_of_a_disclosure(cli: Cli, token: str) -> None:
     assert cli("disclosures", "reveal", disclosure).code == ExitCode.CONFLICT
 
 
+def test_the_story_of_a_document(cli: Cli, tmp_path: Path) -> None:
+    """Upload with the request, read by an officer, opened to an auditor and closed again."""
+    customer = cli("customers", "create", "--as", "billing").body["id"]
+    order = tmp_path / "order.txt"
+    order.write_text("The court orders.", encoding="utf-8")
+    asked = {
+        "ground": "legal_process",
+        "category": "communication_contents",
+        "recipient": {"kind": "court", "name": "District Court"},
+        "customer": customer,
+        "classes": ["communication"],
+        "evidence": {
+            "instrument": "warrant", "authority": "District Court", "reference": "1/26",
+            "issued": "2026-01-02", "valid_until": "2099-01-01", "instrument_scope": "all",
+        },
+    }  # fmt: skip
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps(asked))
+    head = ("--file", str(file), "--document")
+    assert cli("disclosures", "create", *head, "document=nowhere.pdf").code == ExitCode.USAGE
+    assert cli("disclosures", "explain", *head, f"document={order}").body["allowed"] is True
+    disclosure = cli("disclosures", "create", *head, f"document={order}").body["id"]
+    officer, auditor = ("--as", "officer-1"), ("--as", "auditor")
+    copy = str(tmp_path / "copy")
+    assert cli("evidence", "read", disclosure, *officer, "--output", copy).code == 0
+    assert Path(copy).read_bytes() == order.read_bytes()
+    assert cli("evidence", "show", disclosure, *auditor).code == ExitCode.NOT_FOUND
+    who = cli("principals", "show", "me", *auditor).body["id"]
+    opened = cli("evidence", "open", disclosure, "--auditor", who, "--hours", "1", *officer)
+    assert opened.body["auditor"] == who
+    assert cli("evidence", "show", disclosure, *auditor).body["evidence"]["reference"] == "1/26"
+    assert cli("evidence", "close", disclosure, "--auditor", who, *officer).code == 0
+    assert cli("evidence", "show", disclosure, *auditor).code == ExitCode.NOT_FOUND
+    assert cli("evidence", "upload", str(order)).body["media_type"] == "text/plain"
+
+
 def test_a_request_from_a_file_can_be_denied_revoked_and_withdrawn(
     cli: Cli, token: str, tmp_path: Path
 ) -> None:

@@ -114,6 +114,9 @@ WITHOUT_DATA = {
     # Recipients are told by `recipient_id` among the details.
     Event.RECIPIENT_CREATED,
     Event.RECIPIENT_READ,
+    # Documents likewise, by `document`.
+    Event.EVIDENCE_UPLOADED,
+    Event.EVIDENCE_PURGED,
     Event.ACCESS_REVIEW_OPENED,
     Event.ACCESS_REVIEW_COMPLETED,
     Event.ALARM_RAISED,

@@ -439,7 +439,6 @@ WARRANT = {
     "issued": "2026-01-02",
     "valid_until": "2099-01-01",
     "instrument_scope": "all messages of May",
-    "document": "sha256:" + "a" * 64,
 }
 
 
@@ -454,7 +453,7 @@ def process(stage: Stage, customer: str) -> DisclosureView:
             recipient_kind="court",
             customer=customer,
             classes=("communication",),
-            evidence=WARRANT,
+            evidence=WARRANT | {"document": stage.document()},
         ),
     )
     assert isinstance(view, DisclosureView)

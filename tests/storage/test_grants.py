@@ -18,6 +18,7 @@ MASKED = ", ".join(f'"{c.name}"' for c in records.c if c.name not in SEALED_COLU
 
 MAY_NOT = {
     "vault_ingest": [
+        "SELECT * FROM evidence_chunks",
         "SELECT envelope FROM records",
         "SELECT wrapped_key FROM records",
         "SELECT * FROM records",
@@ -46,6 +47,8 @@ MAY_NOT = {
         "SELECT * FROM erase_expired_records(1)",
     ],
     "vault_reveal": [
+        "SELECT * FROM evidence_documents",
+        "SELECT * FROM evidence_chunks",
         "INSERT INTO records (bucket, token) VALUES (1, 'a')",
         "UPDATE records SET expires_at = now()",
         "UPDATE records SET envelope = ''",
@@ -74,6 +77,14 @@ MAY_NOT = {
         "DELETE FROM reveals",
     ],
     "vault_console": [
+        "UPDATE evidence_documents SET digest = ''",
+        "UPDATE evidence_documents SET wrapped_key = ''",
+        "UPDATE evidence_chunks SET sealed = ''",
+        "UPDATE disclosure_documents SET document = 'another'",
+        "DELETE FROM evidence_documents",
+        "DELETE FROM evidence_chunks",
+        "DELETE FROM disclosure_documents",
+        "DELETE FROM evidence_access",
         "SELECT envelope FROM records",
         "SELECT wrapped_key FROM records",
         "INSERT INTO records (bucket, token) VALUES (1, 'a')",
@@ -114,6 +125,10 @@ MAY_NOT = {
         "DELETE FROM reveals",
     ],
     "vault_worker": [
+        "SELECT digest FROM evidence_documents",
+        "SELECT sealed FROM evidence_chunks",
+        "UPDATE evidence_documents SET referred_at = NULL",
+        "SELECT * FROM evidence_access",
         "SELECT envelope FROM records",
         "INSERT INTO records (bucket, token) VALUES (1, 'a')",
         "UPDATE records SET envelope = ''",
@@ -279,6 +294,8 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         | {f"leases.{name}" for name in ("holder", "taken_at")}
         | {"rotations.state"}
         | {f"webhook_deliveries.{name}" for name in ("state", "attempts", "next_at", "ended_at")}
+        | {"evidence_documents.referred_at"}
+        | {f"evidence_access.{name}" for name in ("officer", "granted_at", "expires_at")}
         | {
             f"disclosures.{name}"
             for name in ("state", "submitted_at", "activated_at", "expires_at", "ended_at")
@@ -291,6 +308,8 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
             f"webhook_deliveries.{name}"
             for name in ("state", "attempts", "next_at", "ended_at", "last_status", "last_error")
         }
+        | {"DELETE evidence_documents"}
+        | {f"evidence_documents.{name}" for name in ("wrapped_key", "kek_version")}
         | {"DELETE ledger_tail", "DELETE ledger_checkpoints", "ledger_edge.hashes"}
         | {
             f"ledger_tree.{name}"

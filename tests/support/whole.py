@@ -35,6 +35,7 @@ from vault_service.services.context import Caller
 from vault_service.services.customers import Customers
 from vault_service.services.disclosures import DisclosureDraft, Disclosures
 from vault_service.services.erasure import Erasure
+from vault_service.services.evidence import EvidenceDocuments
 from vault_service.services.granting import Granting
 from vault_service.services.housekeeping import Housekeeping
 from vault_service.services.key_census import KeyCensus
@@ -147,6 +148,9 @@ HARM = {
 }
 
 
+ORDER = b"%PDF-1.7\nThe clerk shall produce the messages of the account."
+
+
 def draft(*tokens: str, **changes: Any) -> DisclosureDraft:
     """A request that needs two officers."""
     made = DisclosureDraft(
@@ -236,6 +240,11 @@ class Stage:
         return present(self.services.recipients)
 
     @property
+    def evidence(self) -> EvidenceDocuments:
+        """The use case."""
+        return present(self.services.evidence)
+
+    @property
     def granting(self) -> Granting:
         """The use case."""
         return present(self.services.granting)
@@ -318,6 +327,10 @@ class Stage:
             TokenizeItem(data_class="payment_card", customer=customer, value=card(number), **more)
         )
         return view.id
+
+    def document(self, content: bytes = ORDER, *, by: str = "requester") -> str:
+        """The digest of an uploaded document."""
+        return self.evidence.upload(self.caller(by), [content]).digest
 
     def granted(self, asked: DisclosureDraft, *, by: str = "requester") -> DisclosureView:
         """A grant, approved by as many officers as it needs."""

@@ -8,7 +8,7 @@ before anything else about it is said.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -44,6 +44,7 @@ class Call(Generic[B, Q]):
     path: Mapping[str, str]
     raw: bytes = field(repr=False)
     request: Request = field(repr=False)
+    pieces: Iterator[bytes] = field(default_factory=lambda: iter(()), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,7 @@ class Operation:
         codes: error codes of its own, besides those that every call can answer.
         example: a request body that works, where it has a body.
         optional_body: whether no body stands for an empty object.
+        takes: most bytes of a body that is not JSON and is read in pieces; None for all others.
         media: content type of the answer.
         rate: what it counts against.
         handler: the function.
@@ -112,6 +114,7 @@ class Operation:
     codes: tuple[str, ...] = ()
     example: Mapping[str, Any] | None = None
     optional_body: bool = False
+    takes: int | None = None
     media: str = JSON
     rate: Rate = Rate.CALLS
 
@@ -203,6 +206,9 @@ class Runner:
                 path=path,
                 raw=raw,
                 request=request,
+                pieces=(
+                    iter(()) if operation.takes is None else bodies.pieces(request, operation.takes)
+                ),
             )
         )
         if answer.data is not None:

@@ -57,6 +57,8 @@ _BY_CODE: Final = {
     "idempotency_key_malformed": 400,
     "request_malformed": 400,
     "body_too_large": 413,
+    "document_too_large": 413,
+    "document_type_unknown": 415,
     "content_type_unsupported": 415,
     "content_encoding_unsupported": 415,
 }

@@ -21,6 +21,7 @@ _PATH_WORDS: Final = {
     "recipient": "A recipient on record, `rec_…`.",
     "token": "A token, `tok_…` or card-shaped.",
     "customer": "A customer, `cus_…`.",
+    "evidence": "The name of a piece of evidence that is a document.",
     "disclosure": "A disclosure request, `dis_…`.",
     "rotation": "A rotation of a key, `rot_…`.",
     "principal": "A principal, `prn_…`, or `me`.",
@@ -78,6 +79,8 @@ def _operation(operation: Operation, named: Mapping[type, Any]) -> dict[str, Any
         "parameters": _parameters(operation),
         "responses": _responses(operation, named),
     }
+    if operation.takes is not None:
+        described["requestBody"] = _octets(operation)
     if operation.body is not None:
         media: dict[str, Any] = {"schema": named[operation.body]}
         if operation.example is not None:
@@ -87,6 +90,14 @@ def _operation(operation: Operation, named: Mapping[type, Any]) -> dict[str, Any
             "content": {"application/json": media},
         }
     return described
+
+
+def _octets(operation: Operation) -> dict[str, Any]:
+    return {
+        "required": True,
+        "description": f"The bytes themselves, at most {operation.takes}.",
+        "content": {"application/octet-stream": {}},
+    }
 
 
 def roles_of(operation: Operation) -> list[str]:

@@ -15,7 +15,7 @@ from vault_service.cli.exits import ExitCode
 from vault_service.cli.session import session, write_private
 from vault_service.cli.tokens import pairs
 from vault_service.cli.values_input import read_json_object, read_text
-from vault_service.client import models
+from vault_service.client import Client, models
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _COLUMNS: Final = ("id", "state", "ground", "recipient", "approvals needed", "uses left", "created")
@@ -46,12 +46,30 @@ def _request_options(function: _F) -> _F:
                 multiple=True,
                 help="What the ground asks for; NAME=@FILE reads a file. Repeatable.",
             ),
+            click.option(
+                "--document",
+                "documents",
+                metavar="NAME=FILE",
+                multiple=True,
+                help="Upload FILE and show it as this piece of evidence. Repeatable.",
+            ),
             click.option("--uses", type=click.IntRange(1), help="How many reveals [1]."),
             click.option("--duration", type=click.IntRange(1), help="Seconds of the grant."),
         )
     ):
         function = option(function)
     return function
+
+
+def _uploaded(client: Client, documents: tuple[str, ...]) -> dict[str, str]:
+    """The digests of files that were uploaded, by the evidence that they are."""
+    found: dict[str, str] = {}
+    for name, file in pairs(documents, "--document").items():
+        path = Path(file)
+        if not path.is_file():
+            raise click.UsageError(f"--document: there is no file {file}")
+        found[name] = client.evidence.upload(path.read_bytes()).digest
+    return found
 
 
 def _request(
@@ -79,22 +97,30 @@ def _request(
     return request
 
 
+def _show_documents(request: dict[str, Any], documents: dict[str, str]) -> None:
+    if documents:
+        request["evidence"] = {**request.get("evidence", {}), **documents}
+
+
 @api(group, "create", "requester")
 @_request_options
 @click.option("--draft", is_flag=True, help="Keep it as a draft; `submit` submits it.")
-def create(*, draft: bool, **flags: Any) -> None:
+def create(*, draft: bool, documents: tuple[str, ...], **flags: Any) -> None:
     """Ask for a disclosure, by flags or by a JSON file."""
     request = _request(**flags)
     with session().client() as client:
+        _show_documents(request, _uploaded(client, documents))
         _show(client.disclosures.create(request, draft=draft))
 
 
 @api(group, "explain", "requester")
 @_request_options
-def explain(**flags: Any) -> None:
+def explain(*, documents: tuple[str, ...], **flags: Any) -> None:
     """Say what the policy would answer, without doing anything. Exit 3 where it would refuse."""
+    request = _request(**flags)
     with session().client() as client:
-        explanation = client.disclosures.explain(_request(**flags))
+        _show_documents(request, _uploaded(client, documents))
+        explanation = client.disclosures.explain(request)
     if session().as_json:
         screen.write_json(explanation)
     elif explanation.allowed:

@@ -30,6 +30,7 @@ _LAZY: Final = {
     "customers": _HERE + "tokens:customers",
     "tokens": _HERE + "tokens:group",
     "disclosures": _HERE + "disclosures:group",
+    "evidence": _HERE + "evidence:group",
     "principals": _HERE + "principals:group",
     "ledger": _HERE + "ledger:group",
     "keys": _HERE + "rotation_commands:group",

@@ -173,6 +173,15 @@ def session() -> Session:
 
 
 def write_private(path: Path, content: str) -> None:
+    """Write a text that only its owner may read; an existing file is left alone.
+
+    Raises:
+        Failed: there is such a file, or it cannot be written.
+    """
+    write_private_bytes(path, content.encode())
+
+
+def write_private_bytes(path: Path, content: bytes) -> None:
     """Write a file that only its owner may read; an existing file is left alone.
 
     Raises:
@@ -186,7 +195,7 @@ def write_private(path: Path, content: str) -> None:
             code="file_error",
             hint="choose a name that is free",
         ) from error
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+    with os.fdopen(handle, "wb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())

@@ -12,6 +12,7 @@ from vault_service.client import models
 from vault_service.client.accounting import Accounting
 from vault_service.client.disclosures import Disclosures
 from vault_service.client.errors import ApiError
+from vault_service.client.evidence import Evidence
 from vault_service.client.ledger import Ledger
 from vault_service.client.principals import Principals
 from vault_service.client.recipients import Recipients
@@ -65,6 +66,7 @@ class Client:
         self.customers = Customers(self._transport)
         self.disclosures = Disclosures(self._transport)
         self.accounting = Accounting(self._transport)
+        self.evidence = Evidence(self._transport)
         self.recipients = Recipients(self._transport)
         self.principals = Principals(self._transport)
         self.ledger = Ledger(self._transport)

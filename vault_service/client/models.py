@@ -221,6 +221,43 @@ class RevealAnswer(Answer, frozen=True, kw_only=True):
     package: str | None = None
 
 
+class Document(Answer, frozen=True, kw_only=True):
+    """A document that was taken; a request names its digest as evidence."""
+
+    id: str
+    digest: str
+    media_type: str
+    size: int
+    created_at: datetime
+
+
+class DocumentContent(_Hidden, frozen=True, kw_only=True):
+    """A document that a request shows."""
+
+    content: bytes
+    media_type: str
+    digest: str
+
+
+class ShownEvidence(_Hidden, frozen=True, kw_only=True):
+    """What a request shows as evidence."""
+
+    disclosure: str
+    ground: str
+    clause: str
+    evidence: dict[str, str]
+
+
+class Access(Answer, frozen=True, kw_only=True):
+    """An auditor's access to the evidence of one request."""
+
+    disclosure: str
+    auditor: str
+    officer: str
+    granted_at: datetime
+    expires_at: datetime
+
+
 class RecipientRecord(Answer, frozen=True, kw_only=True):
     """A recipient on record; the texts stand only where one was asked for."""
 

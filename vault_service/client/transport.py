@@ -76,12 +76,16 @@ class _Credential:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """A request. `repeatable` says that doing it twice is the same as doing it once."""
+    """A request, with a body of JSON or with `data` as they are.
+
+    `repeatable` says that doing it twice is the same as doing it once.
+    """
 
     method: str
     path: str
     query: Mapping[str, str | int | None] = field(default_factory=dict)
     body: object | None = field(default=None, repr=False)
+    data: bytes | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     repeatable: bool = False
 
@@ -187,7 +191,9 @@ class Transport:
         }
         if self._credential is not None:
             headers["Authorization"] = self._credential.header
-        body = None
+        body = ask.data
+        if body is not None:
+            headers["Content-Type"] = "application/octet-stream"
         if ask.body is not None:
             body = msgspec.json.encode(ask.body)
             headers["Content-Type"] = "application/json"

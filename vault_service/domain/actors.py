@@ -118,7 +118,9 @@ class Action(StrEnum):
     READ_CUSTOMER_DISCLOSURES = "read_customer_disclosures"
     REQUEST_DISCLOSURE = "request_disclosure"
     READ_DISCLOSURES = "read_disclosures"
+    UPLOAD_EVIDENCE = "upload_evidence"
     READ_EVIDENCE = "read_evidence"
+    OPEN_EVIDENCE = "open_evidence"
     RECORD_RECIPIENT = "record_recipient"
     READ_RECIPIENTS = "read_recipients"
     WITHDRAW_DISCLOSURE = "withdraw_disclosure"
@@ -158,8 +160,11 @@ PERMISSIONS: Mapping[Action, frozenset[Role]] = MappingProxyType(
         Action.READ_CUSTOMER_DISCLOSURES: frozenset((Role.OFFICER, Role.SUPPORT)),
         Action.REQUEST_DISCLOSURE: _REQUESTER,
         Action.READ_DISCLOSURES: frozenset((Role.REQUESTER, Role.OFFICER)),
-        # Officers weigh the evidence; a requester already knows what was submitted.
-        Action.READ_EVIDENCE: _OFFICER,
+        Action.UPLOAD_EVIDENCE: _REQUESTER,
+        # A role alone opens no evidence: it is one's own, or there is something to decide on, or
+        # an officer has opened that of one request to this auditor for a time.
+        Action.READ_EVIDENCE: frozenset((Role.REQUESTER, Role.OFFICER, Role.AUDITOR)),
+        Action.OPEN_EVIDENCE: _OFFICER,
         # What was put down of a recipient counts for nothing until officers approve a request.
         Action.RECORD_RECIPIENT: frozenset((Role.REQUESTER, Role.OFFICER)),
         Action.READ_RECIPIENTS: frozenset((Role.REQUESTER, Role.OFFICER)),

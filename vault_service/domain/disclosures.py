@@ -60,6 +60,8 @@ class DisclosureRequest:
         scope: what is asked for.
         recipient: to whom.
         evidence: what is shown for the ground, by the names of the policy's evidence fields.
+        documents: the digests, among those that the evidence names, whose documents the requester
+            has uploaded; looked up by the caller of `policy.decide`.
         uses: how often the grant may be used; one reveal, of any number of its tokens, is one use.
         duration: how long the grant shall last, or None for the longest that the ground allows.
     """
@@ -69,6 +71,7 @@ class DisclosureRequest:
     scope: Scope
     recipient: Recipient
     evidence: Mapping[str, str] = field(default_factory=dict, repr=False)
+    documents: frozenset[str] = frozenset()
     uses: int = 1
     duration: timedelta | None = None
 

@@ -21,8 +21,8 @@ from vault_service.errors import InvalidInput
 class EvidenceType(StrEnum):
     """What a piece of evidence is.
 
-    `document` is the SHA-256 of a document (`sha256:` and 64 hex digits), so that a decision is
-    bound to the very document that was looked at.
+    `document` is the SHA-256 of a document (`sha256:` and 64 hex digits) that the requester has
+    uploaded, so that a decision is bound to the very document that was looked at.
     """
 
     TEXT = "text"
@@ -73,6 +73,7 @@ class Problem:
 
 # date.fromisoformat also reads weeks and dates without dashes.
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_DIGEST: Final = "sha256:"
 _DOCUMENT: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 # A date has no time zone, and a day begins up to 14 hours before it does in UTC.
 _ZONES: Final = timedelta(hours=14)
@@ -95,6 +96,18 @@ def read_date(value: str) -> date | None:
         return date.fromisoformat(value)
     except ValueError:
         return None
+
+
+def read_digest(value: str) -> bytes | None:
+    """The digest that `sha256:` and 64 hex digits name, or None."""
+    if _DOCUMENT.fullmatch(value) is None:
+        return None
+    return bytes.fromhex(value.removeprefix(_DIGEST))
+
+
+def write_digest(digest: bytes) -> str:
+    """A document's digest as evidence names it."""
+    return _DIGEST + digest.hex()
 
 
 def end_of_day(day: date) -> datetime:

@@ -283,6 +283,13 @@ def _about_evidence(ground: Ground, request: DisclosureRequest, now: datetime) -
             yield Reason(
                 code=problem.code, pointer=pointer, detail=problem.detail, clause=ground.clause
             )
+        elif field.type is EvidenceType.DOCUMENT and value not in request.documents:
+            yield Reason(
+                code="evidence_document_unknown",
+                pointer=pointer,
+                detail="the requester has uploaded no document with this digest",
+                clause=ground.clause,
+            )
     if not set(request.evidence) <= {field.name for field in ground.evidence}:
         yield Reason(
             code="evidence_unknown",

@@ -9,6 +9,7 @@ Text is Crockford base32 in lower case (`0123456789abcdefghjkmnpqrstvwxyz`), 5 b
     tok_ + bb + 26       bucket, 130 random bits
     9 bbbb r…r llll      card-shaped: bucket in four digits, n-9 random digits, last four digits
     dis_ + bb + 26       bucket (its own, random), 130 random bits
+    doc_ + bb + 26       likewise, a document of evidence
     prn_ + 26, req_ + 26, rec_ + 26, rot_ + 26
     vk_ + 16 + _ + 52    API key: public id, secret of 260 bits; the id is shown as key_ + 16
     bb + 26              a disclosure token's jti: bucket of the disclosure, 130 random bits
@@ -187,6 +188,12 @@ def new_disclosure_id(*, token_bytes: TokenBytes = secrets.token_bytes) -> str:
     """A name for a disclosure, in a random bucket of its own."""
     bucket = int.from_bytes(token_bytes(2), "big") & (BUCKETS - 1)
     return "dis_" + bucket_text(bucket) + _random_text(_ID_CHARS, token_bytes)
+
+
+def new_document_id(*, token_bytes: TokenBytes = secrets.token_bytes) -> tuple[int, str]:
+    """A bucket, and a name in it for a document of evidence."""
+    bucket = int.from_bytes(token_bytes(2), "big") & (BUCKETS - 1)
+    return bucket, "doc_" + bucket_text(bucket) + _random_text(_ID_CHARS, token_bytes)
 
 
 def bucket_from_disclosure_id(text: str, *, pointer: str | None = None) -> int:

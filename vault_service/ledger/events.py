@@ -50,6 +50,11 @@ class Event(StrEnum):
     DISCLOSURE_EVIDENCE_READ = "disclosure.evidence_read"
     DISCLOSURE_TOKEN_ISSUED = "disclosure.token_issued"  # noqa: S105 -- the name of an event
 
+    EVIDENCE_UPLOADED = "evidence.uploaded"
+    EVIDENCE_PURGED = "evidence.purged"
+    EVIDENCE_OPENED = "evidence.opened"
+    EVIDENCE_CLOSED = "evidence.closed"
+
     RECIPIENT_CREATED = "recipient.created"
     RECIPIENT_READ = "recipient.read"
 
@@ -143,8 +148,13 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
         Event.DISCLOSURE_REVOKED: _shape(_GRANT, "uses_left"),
         Event.DISCLOSURE_EXPIRED: _shape(_GRANT, "uses_left"),
         Event.DISCLOSURE_SPENT: _shape(_GRANT, "uses"),
-        Event.DISCLOSURE_EVIDENCE_READ: _shape("grant"),
         Event.DISCLOSURE_TOKEN_ISSUED: _shape(_GRANT, "jti expires_at key_thumbprint"),
+        Event.DISCLOSURE_EVIDENCE_READ: _shape("grant", "document"),
+        Event.EVIDENCE_UPLOADED: _shape("", "document media_type size"),
+        Event.EVIDENCE_PURGED: _shape("", "document"),
+        # To whom, by `principal`: an auditor, who may hold no other role.
+        Event.EVIDENCE_OPENED: _shape(_GRANT + " principal", "expires_at"),
+        Event.EVIDENCE_CLOSED: _shape(_GRANT + " principal"),
         Event.RECIPIENT_CREATED: _shape("", "recipient recipient_id recipient_key"),
         Event.RECIPIENT_READ: _shape("", "recipient recipient_id"),
         Event.REVEAL_ALLOWED: _shape(

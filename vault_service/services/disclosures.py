@@ -20,13 +20,15 @@ from vault_service.domain import notice as notices
 from vault_service.domain.actors import Action, Role
 from vault_service.domain.disclosures import DisclosureRequest, Recipient, Scope, State
 from vault_service.domain.disclosures import Event as Step
-from vault_service.domain.grounds import Policy
+from vault_service.domain.evidence import EvidenceType, read_digest, write_digest
+from vault_service.domain.grounds import Ground, Policy
 from vault_service.domain.policy import Decision, Progress, Stage, decide
 from vault_service.errors import Conflict, InvalidInput, NotFound, Problem
 from vault_service.ledger.entries import Event, commit, new_salt
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.documents import Documents
+from vault_service.services.evidence_ports import DocumentRow
 from vault_service.services.ports import (
     DecisionRow,
     DisclosureRow,
@@ -106,7 +108,7 @@ class Disclosures:
             Forbidden: the caller may not request disclosures.
         """
         self._audit.require(caller, Action.REQUEST_DISCLOSURE)
-        return self._judge(self._named(draft))[1]
+        return self._judge(self._named(draft), caller.principal.id)[1]
 
     def create(self, caller: Caller, draft: DisclosureDraft, *, is_draft: bool) -> DisclosureView:
         """Make a request: submitted, or kept as a draft.
@@ -118,7 +120,7 @@ class Disclosures:
         """
         self._audit.require(caller, Action.REQUEST_DISCLOSURE)
         draft = self._named(draft)
-        request, decision = self._judge(draft)
+        request, decision = self._judge(draft, caller.principal.id)
         ground = decision.ground
         lacking = LACKING if is_draft else frozenset()
         if ground is None or not {reason.code for reason in decision.missing} <= lacking:
@@ -156,6 +158,7 @@ class Disclosures:
         )
         with self._uow.begin() as tx:
             stored = tx.disclosures.insert(row)
+            _refer(tx, stored, ground, draft.evidence)
             event = Event.DISCLOSURE_DRAFTED if is_draft else Event.DISCLOSURE_SUBMITTED
             tx.outbox.append(
                 self._told(
@@ -187,7 +190,7 @@ class Disclosures:
         details = self._details(before)
         if before.state == State.DRAFT:
             self._current(before)
-            _, decision = self._judge(_draft(before, details))
+            _, decision = self._judge(_draft(before, details), before.requester)
             if decision.missing:
                 raise _refusal(decision)
         with self._uow.begin() as tx:
@@ -367,9 +370,9 @@ class Disclosures:
             )
         return draft
 
-    def _judge(self, draft: DisclosureDraft) -> tuple[DisclosureRequest, Decision]:
+    def _judge(self, draft: DisclosureDraft, requester: str) -> tuple[DisclosureRequest, Decision]:
         with self._uow.begin(read_only=True) as tx:
-            request = _request(tx, draft)
+            request = _request(tx, draft, requester)
             return request, decide(self._policy, request, now=tx.clock.now())
 
     def _decide(
@@ -445,7 +448,7 @@ class Disclosures:
         self._current(row)
         decision = decide(
             self._policy,
-            _request(tx, _draft(row, details)),
+            _request(tx, _draft(row, details), row.requester),
             now=row.now,
             progress=Progress(
                 approvals=len(approved) + 1,
@@ -628,8 +631,8 @@ def _draft(row: DisclosureRow, details: Mapping[str, Any]) -> DisclosureDraft:
     )
 
 
-def _request(tx: Transaction, draft: DisclosureDraft) -> DisclosureRequest:
-    """The request as the policy judges it, with the classes of the records that it names.
+def _request(tx: Transaction, draft: DisclosureDraft, requester: str) -> DisclosureRequest:
+    """The request as the policy judges it, with what it names looked up: records, documents.
 
     Raises:
         InvalidInput: a token or the customer is unknown; which of several is not told apart from
@@ -661,11 +664,42 @@ def _request(tx: Transaction, draft: DisclosureDraft) -> DisclosureRequest:
         ),
         recipient=Recipient(kind=draft.recipient_kind, name=draft.recipient_name),
         evidence=draft.evidence,
+        documents=frozenset(_documents(tx, draft.evidence, requester)),
         uses=draft.uses,
         duration=(
             None if draft.duration_seconds is None else timedelta(seconds=draft.duration_seconds)
         ),
     )
+
+
+def _documents(
+    tx: Transaction, evidence: Mapping[str, str], requester: str
+) -> dict[str, DocumentRow]:
+    """The requester's documents that his evidence names, by the digest as it stands there."""
+    digests = {read_digest(value) for value in evidence.values()} - {None}
+    found = tx.evidence.by_digest(requester, [digest for digest in digests if digest is not None])
+    return {write_digest(digest): document for digest, document in found.items()}
+
+
+def _refer(
+    tx: Transaction, row: DisclosureRow, ground: Ground, evidence: Mapping[str, str]
+) -> None:
+    """Have a request refer to the documents of its evidence, which are then kept.
+
+    Raises:
+        InvalidInput: one was purged since the policy was asked.
+    """
+    documents = _documents(tx, evidence, row.requester)
+    for name in (each.name for each in ground.evidence if each.type is EvidenceType.DOCUMENT):
+        if name not in evidence:
+            continue
+        document = documents.get(evidence[name])
+        if document is None or not tx.evidence.refer(row.bucket, row.id, name, document):
+            raise InvalidInput(
+                "the requester has uploaded no document with this digest",
+                code="evidence_document_unknown",
+                pointer=f"/evidence/{name}",
+            )
 
 
 def _refusal(decision: Decision) -> PolicyRefused:

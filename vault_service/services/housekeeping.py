@@ -24,6 +24,10 @@ PERIOD: Final = 30.0
 ACTOR: Final = "worker"
 # Rows of one transaction: small enough that nobody waits for its locks.
 BATCH: Final = 500
+# How long a document waits for a request that refers to it; more than a long weekend.
+DOCUMENT_LIFE: Final = timedelta(days=7)
+# Each has up to 160 chunks that go with it.
+DOCUMENTS: Final = 20
 # How long a repeated request is recognised.
 ANSWER_LIFE: Final = timedelta(hours=24)
 
@@ -38,11 +42,13 @@ class Swept:
     grants: int = 0
     answers: int = 0
     proofs: int = 0
+    documents: int = 0
 
     @property
     def more(self) -> bool:
         """Whether a kind filled its batch, so that another round is due at once."""
-        return BATCH in (self.tokens, self.grants, self.answers, self.proofs)
+        full = BATCH in (self.tokens, self.grants, self.answers, self.proofs)
+        return full or self.documents == DOCUMENTS
 
 
 class Housekeeping:
@@ -91,18 +97,25 @@ class Housekeeping:
             ended = tx.disclosures.expire_due(BATCH)
             for grant in ended:
                 entries += self._audit.entries(Event.DISCLOSURE_EXPIRED, ACTOR, at=now, grant=grant)
+            documents = tx.evidence.purge(DOCUMENT_LIFE, DOCUMENTS)
+            for document in documents:
+                entries += self._audit.entries(
+                    Event.EVIDENCE_PURGED, ACTOR, at=now, details={"document": document}
+                )
             if entries:
                 tx.outbox.append(entries)
             answers = tx.idempotency.purge(ANSWER_LIFE, BATCH)
             proofs = tx.proofs.purge(BATCH)
-        return Swept(tokens=len(expired), grants=len(ended), answers=answers, proofs=proofs)
+        return Swept(
+            tokens=len(expired),
+            grants=len(ended),
+            answers=answers,
+            proofs=proofs,
+            documents=len(documents),
+        )
 
 
 def _tell(swept: Swept) -> None:
-    if swept.tokens or swept.grants or swept.answers:
-        _log.info(
-            "swept",
-            tokens=swept.tokens,
-            grant=swept.grants,
-            count=swept.tokens + swept.grants + swept.answers,
-        )
+    count = swept.tokens + swept.grants + swept.answers + swept.documents
+    if count:
+        _log.info("swept", tokens=swept.tokens, grant=swept.grants, count=count)

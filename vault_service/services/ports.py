@@ -21,6 +21,7 @@ from keys.secret import Secret
 from vault_service.services.accounting_ports import Accounts
 from vault_service.services.alarm_ports import AlarmMarks
 from vault_service.services.dpop_ports import Proofs
+from vault_service.services.evidence_ports import Evidence
 from vault_service.services.log_ports import Log
 from vault_service.services.recipient_ports import Recipients
 from vault_service.services.rotation_ports import Census, Rotations, WrappedKeys
@@ -639,6 +640,11 @@ class Transaction(Protocol):
     @property
     def proofs(self) -> Proofs:
         """The repository of nonces and used proofs."""
+        ...
+
+    @property
+    def evidence(self) -> Evidence:
+        """The repository of evidence documents."""
         ...
 
     @property

@@ -375,6 +375,79 @@ disclosure_decisions: Final = Table(
     CheckConstraint("kind IN ('determine', 'approve', 'deny', 'revoke', 'withdraw')", name="kind"),
 )
 
+evidence_documents: Final = Table(
+    "evidence_documents",
+    metadata,
+    _bucket(),
+    Column("id", Text, nullable=False),
+    Column("uploaded_by", Text, nullable=False),
+    # By which a request names it; whoever holds a document can tell that it is here.
+    Column("digest", LargeBinary, nullable=False),
+    Column("salt", LargeBinary),
+    Column("size", Integer, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("wrapped_key", Text, nullable=False),
+    Column("kek", Text, nullable=False),
+    Column("kek_version", Integer, nullable=False),
+    _time("created_at", nullable=False, now=True),
+    _time("referred_at"),
+    PrimaryKeyConstraint("bucket", "id"),
+    _bucket_range(),
+    CheckConstraint("octet_length(digest) = 32", name="digest"),
+    CheckConstraint("size > 0", name="size"),
+    Index("ix_evidence_documents_uploaded_by", "uploaded_by", "digest"),
+    Index(
+        "ix_evidence_documents_waiting",
+        "created_at",
+        postgresql_where=text("referred_at IS NULL"),
+    ),
+)
+
+evidence_chunks: Final = Table(
+    "evidence_chunks",
+    metadata,
+    _bucket(),
+    Column("document", Text, nullable=False),
+    Column("number", SmallInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("bucket", "document", "number"),
+    ForeignKeyConstraint(
+        ["bucket", "document"],
+        ["evidence_documents.bucket", "evidence_documents.id"],
+        ondelete="CASCADE",
+    ),
+    _bucket_range(),
+)
+
+# What a request refers to, in the request's bucket.
+disclosure_documents: Final = Table(
+    "disclosure_documents",
+    metadata,
+    _bucket(),
+    Column("disclosure", Text, nullable=False),
+    Column("field", Text, nullable=False),
+    Column("document_bucket", SmallInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    PrimaryKeyConstraint("bucket", "disclosure", "field"),
+    ForeignKeyConstraint(["bucket", "disclosure"], ["disclosures.bucket", "disclosures.id"]),
+    _bucket_range(),
+)
+
+evidence_access: Final = Table(
+    "evidence_access",
+    metadata,
+    _bucket(),
+    Column("disclosure", Text, nullable=False),
+    Column("auditor", Text, nullable=False),
+    Column("officer", Text, nullable=False),
+    _time("granted_at", nullable=False, now=True),
+    _time("expires_at", nullable=False),
+    PrimaryKeyConstraint("bucket", "disclosure", "auditor"),
+    ForeignKeyConstraint(["bucket", "disclosure"], ["disclosures.bucket", "disclosures.id"]),
+    _bucket_range(),
+    CheckConstraint("auditor <> officer", name="two_people"),
+)
+
 disclosure_tokens: Final = Table(
     "disclosure_tokens",
     metadata,

@@ -20,6 +20,7 @@ from vault_service.storage.census import SqlCensus
 from vault_service.storage.customers import SqlCustomers
 from vault_service.storage.disclosures import SqlDisclosures
 from vault_service.storage.durability import check_durability, check_schema
+from vault_service.storage.evidence import SqlEvidence
 from vault_service.storage.failures import Contended
 from vault_service.storage.idempotency import SqlIdempotency
 from vault_service.storage.keys import SqlKeyFloors, SqlLeases, SqlPolicies
@@ -118,6 +119,11 @@ class SqlTransaction:
     def proofs(self) -> SqlProofs:
         """Nonces and used proofs."""
         return SqlProofs(self._session)
+
+    @property
+    def evidence(self) -> SqlEvidence:
+        """Evidence documents."""
+        return SqlEvidence(self._session)
 
     @property
     def policies(self) -> SqlPolicies:

@@ -58,6 +58,13 @@ PLACES: Final = (
         version="comment_kek_version",
     ),
     Place(
+        table="evidence_documents",
+        keys=("bucket", "id"),
+        wrapped="wrapped_key",
+        kek="kek",
+        version="kek_version",
+    ),
+    Place(
         table="recipients",
         keys=("id",),
         wrapped="details_wrapped_key",

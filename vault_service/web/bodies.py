@@ -8,7 +8,7 @@ and values of the body appear in no message.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -17,6 +17,8 @@ from flask import Request
 from vault_service.domain.freetext import check_forbidden_fields
 from vault_service.errors import InvalidInput
 
+# Bytes that are read of a large body at a time.
+PIECE: Final = 64 * 1024
 # Deeper than any body of the interface (evidence of a disclosure: 3), shallow enough to be walked.
 MAX_DEPTH: Final = 16
 
@@ -64,6 +66,38 @@ def read(request: Request, limit: int, *, optional: bool) -> bytes:
             hint="set the header Content-Type: application/json",
         )
     return data
+
+
+def pieces(request: Request, limit: int) -> Iterator[bytes]:
+    """The bytes of a body that is not JSON, at most `limit`, in pieces as they come.
+
+    Raises:
+        InvalidInput: `body_too_large`, `body_missing`, `body_incomplete`,
+            `content_encoding_unsupported`; the first and the last before anything is read.
+    """
+    declared = request.content_length
+    if declared is not None and declared > limit:
+        raise _too_large(limit)
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise InvalidInput(
+            "a body is sent as it is, not compressed", code="content_encoding_unsupported"
+        )
+    return _pieces(request, limit)
+
+
+def _pieces(request: Request, limit: int) -> Iterator[bytes]:
+    # One byte more than allowed, because werkzeug cuts a chunked body at its maximum and is silent.
+    request.max_content_length = limit + 1
+    stream, size = request.stream, 0
+    while piece := stream.read(PIECE):
+        size += len(piece)
+        if size > limit:
+            raise _too_large(limit)
+        yield piece
+    if request.content_length not in {None, size}:
+        raise InvalidInput("the body ends too early", code="body_incomplete")
+    if not size:
+        raise InvalidInput("this call needs a body", code="body_missing")
 
 
 def _too_large(limit: int) -> InvalidInput:

@@ -13,6 +13,7 @@ from vault_service.services.authentication import Authentication
 from vault_service.services.customers import Customers
 from vault_service.services.disclosures import Disclosures
 from vault_service.services.erasure import Erasure
+from vault_service.services.evidence import EvidenceDocuments
 from vault_service.services.granting import Granting
 from vault_service.services.key_status import KeyStatus
 from vault_service.services.log_reading import LedgerReading
@@ -87,6 +88,10 @@ class Served(Protocol):
     @property
     def accounting(self) -> Accounting | None:
         """Accounts for disclosures."""
+
+    @property
+    def evidence(self) -> EvidenceDocuments | None:
+        """Documents of evidence."""
 
     @property
     def granting(self) -> Granting | None:
