@@ -25,7 +25,7 @@ R = TypeVar("R")
 class _Group(Generic[T, R]):
     """One caller's items, their results as they come, and the caller's bell."""
 
-    __slots__ = ("bell", "items", "late", "left", "next", "results", "until")
+    __slots__ = ("bell", "items", "late", "left", "next", "results", "rung", "until")
 
     def __init__(self, items: Sequence[T], until: float) -> None:
         self.items = items
@@ -34,7 +34,16 @@ class _Group(Generic[T, R]):
         self.next = 0  # the first item that no request has taken yet
         self.left = len(items)  # how many results are still to come
         self.late = False  # whether it was turned away
-        self.bell = threading.Event()  # rung when done, turned away, and when asked to lead
+        # A held lock, let go once: a tenth of what an Event costs, and this is on every request.
+        self.bell = threading.Lock()
+        self.bell.acquire()
+        self.rung = False
+
+    def ring(self) -> None:
+        """Wake its caller: it is done, turned away, or asked to lead. Under the queue's lock."""
+        if not self.rung:
+            self.rung = True
+            self.bell.release()
 
 
 class Coalescer(Generic[T, R]):
@@ -91,11 +100,13 @@ class Coalescer(Generic[T, R]):
 
     def _follow(self, group: _Group[T, R], timeout: float) -> bool:
         """Wait until the group is done (False) or the lead is passed on to it (True)."""
-        rung = group.bell.wait(timeout)
+        # Whoever rings has written everything before.
+        if group.bell.acquire(timeout=max(0.0, timeout)) and group.left == 0:
+            return False
         with self._lock:
             if group.left == 0:
                 return False
-            if not group.late and (rung or group.bell.is_set()):
+            if group.rung and not group.late:
                 return True
             # Withdraw what no request has taken; what is under way is left to finish unread.
             if group in self._queue:
@@ -106,7 +117,7 @@ class Coalescer(Generic[T, R]):
     def _lead(self, group: _Group[T, R]) -> None:
         took = 0.0
         try:
-            while group.left:
+            while group.left and not group.late:
                 began = self._clock()
                 self._run_one_batch()
                 took = self._clock() - began
@@ -115,9 +126,11 @@ class Coalescer(Generic[T, R]):
             with self._lock:
                 self._turn_away(took)
                 if self._queue:
-                    self._queue[0].bell.set()
+                    self._queue[0].ring()
                 else:
                     self._leading = False
+        if group.late:
+            raise VaultUnavailable("waited too long for a shared request", reason=Outage.SLOW)
 
     def _turn_away(self, took: float) -> None:
         """Withdraw those next in the queue for whom a request that takes so long comes too late."""
@@ -126,13 +139,18 @@ class Coalescer(Generic[T, R]):
             group = self._queue[0]
             if group.next > 0 or group.until - now >= took:
                 return
-            self._queue.popleft()
-            self._waiting -= len(group.items)
-            group.late = True
-            group.bell.set()
+            self._turn_away_first()
+
+    def _turn_away_first(self) -> None:
+        group = self._queue.popleft()
+        self._waiting -= len(group.items)
+        group.late = True
+        group.ring()
 
     def _run_one_batch(self) -> None:
         parts = self._take_batch()
+        if not parts:  # the time of all who waited is over
+            return
         items = [item for group, first, end in parts for item in group.items[first:end]]
         results: Sequence[R | Exception | None] = [None] * len(items)
         try:
@@ -156,15 +174,22 @@ class Coalescer(Generic[T, R]):
                     group.results[index] = next(done)
                 group.left -= end - first
                 if group.left == 0:
-                    group.bell.set()
+                    group.ring()
 
     def _take_batch(self) -> list[tuple[_Group[T, R], int, int]]:
-        """Take up to `max_batch` items off the queue, oldest callers first."""
+        """Take up to `max_batch` items off the queue, oldest callers first.
+
+        Whose time is over is turned away: its work would be done for nobody.
+        """
         room = self._max_batch
         parts: list[tuple[_Group[T, R], int, int]] = []
         with self._lock:
+            now = self._clock()
             while room and self._queue:
                 group = self._queue[0]
+                if group.next == 0 and group.until <= now:
+                    self._turn_away_first()
+                    continue
                 first, end = group.next, min(len(group.items), group.next + room)
                 parts.append((group, first, end))
                 group.next = end

@@ -260,3 +260,46 @@ def test_a_caller_whose_first_items_are_done_is_not_turned_away() -> None:
         assert leader.result(10) == [10, 20, 30]
         assert follower.result(10) == [40, 50]
     assert gate.batches == [[1, 2], [3, 4], [5]]
+
+
+def test_nothing_is_done_for_a_caller_whose_time_is_over() -> None:
+    """Behind a patient caller, one whose time has run out is left out of the batch."""
+    hands = [0.0]
+
+    def slow(items: list[int]) -> list[int | Exception]:
+        hands[0] += 4.0
+        return tenfold(items)
+
+    gate = Gate(slow)
+    line = Coalescer(gate, max_batch=5, max_queue=9, clock=lambda: hands[0])
+    with ThreadPoolExecutor(3) as pool:
+        leader = pool.submit(line.submit_many, [0], 10)
+        assert gate.inside.wait(10)
+        patient = pool.submit(line.submit_many, [1], 9.0)
+        waiting(line, 1)
+        hasty = pool.submit(line.submit_many, [2], 3.0)
+        waiting(line, 2)
+        gate.go.set()
+        assert leader.result(10) == [0]
+        assert patient.result(10) == [10]
+        late = hasty.exception(10)
+    assert isinstance(late, VaultUnavailable)
+    assert late.reason is Outage.SLOW
+    assert gate.batches == [[0], [1]]
+
+
+def test_a_caller_who_comes_too_late_is_told_at_once_and_stops_nobody() -> None:
+    """Not even who finds nobody at work has his work done after his time."""
+    sizes: list[int] = []
+
+    def run(items: list[int]) -> list[int | Exception]:
+        sizes.append(len(items))
+        return tenfold(items)
+
+    line = Coalescer(run, max_batch=5, max_queue=9)
+    with pytest.raises(VaultUnavailable) as late:
+        line.submit_many([1], -0.5)
+    assert late.value.reason is Outage.SLOW
+    assert sizes == []
+    assert line.submit_many([2], 1) == [20]
+    assert line._waiting == 0

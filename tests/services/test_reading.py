@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,6 +15,7 @@ from tests.support.faults import rebuilt
 from tests.support.whole import NOBODY, NOWHERE, Stage, numbers, refusal, soon
 from vault_service.errors import Forbidden, InvalidInput, NotFound
 from vault_service.ledger.entries import Event
+from vault_service.services.ports import Fingerprinting
 from vault_service.services.tokenization import TokenizeItem
 
 
@@ -252,3 +256,67 @@ def test_a_search_answers_at_most_100_records_for_a_value(stage: Stage) -> None:
     )
     assert not isinstance(found, Exception)
     assert len(found) == 100
+
+
+class _Held:
+    """Real fingerprints, the first of which waits until it is let go; counts the requests."""
+
+    def __init__(self, real: Fingerprinting) -> None:
+        self._real = real
+        self.inside, self.go = threading.Event(), threading.Event()
+        self.sizes: list[int] = []
+
+    def candidates(self, items: Sequence[tuple[str, bytes]]) -> list[list[Fingerprint]]:
+        """Ask the real ones."""
+        self.sizes.append(len(items))
+        self.inside.set()
+        assert self.go.wait(10)
+        return self._real.candidates(items)
+
+
+def test_searches_that_meet_go_together_and_keep_their_own_results(
+    stage: Stage, customer: str
+) -> None:
+    """Each gets its own finds, errors and entry; one with nothing valid spoils no other."""
+    ours = numbers(6, start=500)
+    tokens = [stage.card(customer, number) for number in ours]
+    held = _Held(stage.reading._fingerprints)
+    reading = rebuilt(stage.reading, fingerprints=held)
+
+    def search(*values: object) -> list[object]:
+        found = reading.search(
+            stage.caller("support"), data_class="payment_card", values=list(values)
+        )
+        return [
+            [view.id for view in each] if isinstance(each, tuple) else each.code for each in found
+        ]
+
+    with stage.told(Event.TOKENS_SEARCHED) as entries, ThreadPoolExecutor(8) as pool:
+        first = pool.submit(search, ours[0])
+        assert held.inside.wait(10)
+        others = [
+            pool.submit(search, *values)
+            for values in ([ours[1]], [ours[1], "12"], ["12"], ours[2:5], [ours[5]])
+        ]
+        time.sleep(0.3)
+        held.go.set()
+        assert first.result() == [[tokens[0]]]
+        assert [other.result() for other in others] == [
+            [[tokens[1]]],
+            [[tokens[1]], "card_number_invalid"],
+            ["card_number_invalid"],
+            [[tokens[2]], [tokens[3]], [tokens[4]]],
+            [[tokens[5]]],
+        ]
+    assert held.sizes == [1, 6]
+    told = sorted((sorted(entry.tokens), entry.count) for entry in entries)
+    assert told == sorted(
+        [
+            ([tokens[0]], 1),
+            ([tokens[1]], 1),
+            ([tokens[1]], 2),
+            ([], 1),
+            (sorted(tokens[2:5]), 3),
+            ([tokens[5]], 1),
+        ]
+    )

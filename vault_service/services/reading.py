@@ -7,18 +7,27 @@ the value that is looked for; everything else is answered while Vault is away.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
+from keys.fingerprint import Fingerprint
 from vault_service.domain import tokens
 from vault_service.domain.actors import Action
-from vault_service.domain.classes import tokenizable
+from vault_service.domain.classes import DataClass, tokenizable
 from vault_service.domain.values import search_key
 from vault_service.errors import InvalidInput, NotFound, ServiceError
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.gather import Gather
-from vault_service.services.ports import Fingerprinting, MaskedRecord, UnitOfWork
+from vault_service.services.ports import (
+    Fingerprinting,
+    MaskedRecord,
+    OutboxEntry,
+    Transaction,
+    UnitOfWork,
+)
 from vault_service.services.views import TokenPage, TokenView, token_view
 
 MAX_PAGE: Final = 100
@@ -26,17 +35,33 @@ MAX_SEARCH: Final = 100
 # Records answered for one searched value; the same telephone may stand for many customers.
 MAX_MATCHES: Final = 100
 
+# Searches that share one statement; each may bring `MAX_SEARCH` values.
+MAX_BATCH: Final = 32
+
 _Name = tuple[int, str]
+_Found = tuple[TokenView, ...] | ServiceError
+
+
+@dataclass(slots=True, kw_only=True)
+class _Search:
+    """One search under way: its values' keys by place, then their fingerprints, then results."""
+
+    caller: Caller
+    data_class: DataClass
+    keys: dict[int, bytes] = field(repr=False)
+    results: list[_Found]
+    digests: dict[int, list[Fingerprint]] = field(default_factory=dict, repr=False)
 
 
 class Reading:
-    """The use case. Thread-safe; concurrent reads of single tokens are gathered."""
+    """The use case. Thread-safe; concurrent reads of single tokens and searches are gathered."""
 
     def __init__(self, *, uow: UnitOfWork, fingerprints: Fingerprinting, audit: Audit) -> None:
         self._uow = uow
         self._fingerprints = fingerprints
         self._audit = audit
         self._singles = Gather[_Name, TokenView](self._read)
+        self._searches = Gather[_Search, list[_Found]](self._search, max_batch=MAX_BATCH)
 
     def get(self, caller: Caller, token: str) -> TokenView:
         """One record, masked.
@@ -130,45 +155,58 @@ class Reading:
             raise InvalidInput(
                 f"a search takes 1 to {MAX_SEARCH} values", code="batch_size", pointer="/values"
             )
-        results: list[tuple[TokenView, ...] | ServiceError] = []
-        wanted: dict[int, bytes] = {}
+        search = _Search(caller=caller, data_class=known, keys={}, results=[])
         for index, value in enumerate(values):
             try:
-                wanted[index] = search_key(known, value, pointer=f"/values/{index}")
-                results.append(())
+                search.keys[index] = search_key(known, value, pointer=f"/values/{index}")
+                search.results.append(())
             except ServiceError as exc:
-                results.append(exc)
-        digests = dict(
-            zip(
-                wanted,
-                self._fingerprints.candidates([(known, key) for key in wanted.values()])
-                if wanted
-                else [],
-                strict=True,
-            )
+                search.results.append(exc)
+        return self._searches.submit(search, deadline=caller.deadline)
+
+    def _search(self, searches: list[_Search]) -> list[list[_Found] | Exception]:
+        wanted = [(search, index, key) for search in searches for index, key in search.keys.items()]
+        groups = (
+            self._fingerprints.candidates([(search.data_class, key) for search, _, key in wanted])
+            if wanted
+            else []
         )
+        for (search, index, _), group in zip(wanted, groups, strict=True):
+            search.digests[index] = group
         with self._uow.begin() as tx:
-            found = tx.records.by_fingerprint(
-                [(known, each.digest) for group in digests.values() for each in group],
-                MAX_MATCHES,
-            )
-            for index, group in digests.items():
-                matches: dict[str, MaskedRecord] = {}
-                for each in group:
-                    matches.update((row.token, row) for row in found.get(each.digest, ()))
-                results[index] = tuple(token_view(row) for row in matches.values())
-            views = [view for result in results if isinstance(result, tuple) for view in result]
-            tx.outbox.append(
-                self._audit.entries(
-                    Event.TOKENS_SEARCHED,
-                    caller,
-                    at=tx.clock.now(),
-                    tokens=list(dict.fromkeys(view.id for view in views)),
-                    count=len(values),
-                    details={"class": known.value},
-                )
-            )
-        return results
+            found = _matching(tx, searches)
+            now = tx.clock.now()
+            for search in searches:
+                for index, group in search.digests.items():
+                    rows = (row for each in group for row in found.get(each.digest, ()))
+                    matches = {row.token: row for row in rows}
+                    search.results[index] = tuple(token_view(row) for row in matches.values())
+            tx.outbox.append([row for search in searches for row in self._searched(search, now)])
+        return [search.results for search in searches]
+
+    def _searched(self, search: _Search, now: datetime) -> list[OutboxEntry]:
+        views = [view for result in search.results if isinstance(result, tuple) for view in result]
+        return self._audit.entries(
+            Event.TOKENS_SEARCHED,
+            search.caller,
+            at=now,
+            tokens=list(dict.fromkeys(view.id for view in views)),
+            count=len(search.results),
+            details={"class": search.data_class.value},
+        )
+
+
+def _matching(tx: Transaction, searches: Sequence[_Search]) -> dict[bytes, list[MaskedRecord]]:
+    """Records by fingerprint. A fingerprint is of one class, which is in what it was made of."""
+    return tx.records.by_fingerprint(
+        [
+            (search.data_class, each.digest)
+            for search in searches
+            for group in search.digests.values()
+            for each in group
+        ],
+        MAX_MATCHES,
+    )
 
 
 def _token_not_found() -> NotFound:
