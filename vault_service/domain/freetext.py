@@ -248,11 +248,16 @@ FORBIDDEN_FIELDS: frozenset[str] = frozenset(_NAMED) | frozenset(
 )
 
 _POINTER_PART = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
+# What nothing can lie in; asked first, since an abstract class is slow to ask.
+_LEAVES = (str, int, float, type(None))
 
 
 def _is_forbidden(name: str) -> bool:
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    return "".join([char for char in folded if char.isalnum()]) in FORBIDDEN_FIELDS
+    # NFKC leaves ASCII as it is, and nearly every name of every body is ASCII.
+    folded = (name if name.isascii() else unicodedata.normalize("NFKC", name)).casefold()
+    if not folded.isalnum():
+        folded = "".join([char for char in folded if char.isalnum()])
+    return folded in FORBIDDEN_FIELDS
 
 
 def _pointer_part(name: str) -> str:
@@ -276,16 +281,15 @@ def check_forbidden_fields(obj: object, pointer: str = "") -> None:
         node, place = todo.pop()
         if isinstance(node, Mapping):
             for name, child in node.items():
-                here = f"{place}/{_pointer_part(str(name))}"
                 if _is_forbidden(str(name)):
                     raise InvalidInput(
                         "verification codes, track data and pins are never accepted",
                         code="sensitive_authentication_data",
-                        pointer=here,
+                        pointer=f"{place}/{_pointer_part(str(name))}",
                         hint="remove the field; PCI DSS 3.3.1 forbids keeping it",
                     )
-                if isinstance(child, (Mapping, list, tuple)):
-                    todo.append((child, here))
+                if not isinstance(child, _LEAVES) and isinstance(child, (Mapping, list, tuple)):
+                    todo.append((child, f"{place}/{_pointer_part(str(name))}"))
         elif isinstance(node, (list, tuple)):
             todo.extend(
                 (child, f"{place}/{index}")

@@ -21,6 +21,7 @@ MAX_INTEGER: Final = 2**53 - 1
 MAX_DEPTH: Final = 32
 # Entry bundles of tlog-tiles bound one entry to 65,535 bytes.
 MAX_BYTES: Final = 65_535
+_STRINGS: Final = frozenset((str,))
 
 
 class CanonicalError(ValueError):
@@ -93,15 +94,19 @@ def _ordered(value: object, depth: int) -> object:
 
 
 def _ordered_members(value: Mapping[Any, object], depth: int) -> dict[str, object]:
-    if not all(type(name) is str for name in value):
+    if not _STRINGS.issuperset(map(type, value)):
         raise CanonicalError("a member's name is not a string")
     try:
         # Code units in UTF-16 sort as the code points do, as long as all are ASCII.
-        plain = all(map(str.isascii, value))
+        plain = "".join(value).isascii()
         names = sorted(value, key=None if plain else lambda name: name.encode("utf-16-be"))
     except UnicodeEncodeError as error:
         raise CanonicalError("a member's name holds half a surrogate pair") from error
-    return {name: _ordered(value[name], depth - 1) for name in names}
+    return {
+        name: member if type(member) is str else _ordered(member, depth - 1)
+        for name in names
+        for member in (value[name],)
+    }
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

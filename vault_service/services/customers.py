@@ -14,7 +14,7 @@ from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.ports import Fingerprinting, Transaction, UnitOfWork
-from vault_service.services.views import CustomerProfile, CustomerView, TokenView, token_view
+from vault_service.services.views import CustomerProfile, CustomerView, TokenView, stored_view
 
 MAX_ITEMS: Final = 1000
 # Records shown in one profile; the listing by cursor has the rest.
@@ -142,7 +142,7 @@ class Customers:
             )
         by_class: dict[str, list[TokenView]] = defaultdict(list)
         for record in records[:MAX_PROFILE]:
-            by_class[record.data_class].append(token_view(record))
+            by_class[record.data_class].append(stored_view(record))
         return CustomerProfile(
             id=row.id,
             created_at=row.created_at,

@@ -28,7 +28,7 @@ from vault_service.services.ports import (
     Transaction,
     UnitOfWork,
 )
-from vault_service.services.views import TokenPage, TokenView, token_view
+from vault_service.services.views import TokenPage, TokenView, stored_view
 
 MAX_PAGE: Final = 100
 MAX_SEARCH: Final = 100
@@ -82,7 +82,8 @@ class Reading:
         with self._uow.begin(read_only=True) as tx:
             found = tx.records.masked(names)
         return [
-            token_view(found[token]) if token in found else _token_not_found() for _, token in names
+            stored_view(found[token]) if token in found else _token_not_found()
+            for _, token in names
         ]
 
     def page(
@@ -136,7 +137,7 @@ class Reading:
                     count=min(len(rows), limit),
                 )
             )
-        views = tuple(token_view(row) for row in rows[:limit])
+        views = tuple(stored_view(row) for row in rows[:limit])
         return TokenPage(items=views, next=views[-1].id if len(rows) > limit else None)
 
     def search(
@@ -180,7 +181,7 @@ class Reading:
                 for index, group in search.digests.items():
                     rows = (row for each in group for row in found.get(each.digest, ()))
                     matches = {row.token: row for row in rows}
-                    search.results[index] = tuple(token_view(row) for row in matches.values())
+                    search.results[index] = tuple(stored_view(row) for row in matches.values())
             tx.outbox.append([row for search in searches for row in self._searched(search, now)])
         return [search.results for search in searches]
 

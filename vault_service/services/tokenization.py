@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Final
@@ -274,6 +274,7 @@ class Tokenization:
                 )
             )
         named: set[str] = set()
+        entries: list[OutboxEntry] = []
         answers: list[tuple[_Work, TokenizeAnswer]] = []
         for work in fresh:
             for item in work.items:
@@ -281,8 +282,9 @@ class Tokenization:
                     item, offered.get(item.identity), stands.get(item.identity), named
                 )
             answer = work.settle()
-            tx.outbox.append(self._entries(work, answer, now))
+            entries += self._entries(work, answer, now)
             answers.append((work, answer))
+        tx.outbox.append(entries)
         kept = [
             (*work.claim.name, replay.encode(answer))
             for work, answer in answers
@@ -479,5 +481,5 @@ def _result(
         return NotFound("there is no such customer", code="customer_not_found", pointer="/customer")
     deduplicated = stands.token != offered.token or stands.token in named
     named.add(stands.token)
-    view = token_view(stands, deduplicated=deduplicated)
-    return replace(view, reference=item.item.reference)
+    # The caller's own reference, which need not be that of the record that stood there.
+    return token_view(stands, deduplicated=deduplicated, reference=item.item.reference)

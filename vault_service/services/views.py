@@ -197,8 +197,13 @@ class RevealAnswer:
     nonce: str | None = None
 
 
-def token_view(record: MaskedRecord, *, deduplicated: bool = False) -> TokenView:
+def stored_view(record: MaskedRecord) -> TokenView:
     """A stored record as it is answered."""
+    return token_view(record, deduplicated=False, reference=record.reference)
+
+
+def token_view(record: MaskedRecord, *, deduplicated: bool, reference: str | None) -> TokenView:
+    """A record as it is answered to who has just sent its value, under his own reference."""
     return TokenView(
         id=record.token,
         data_class=record.data_class,
@@ -209,6 +214,6 @@ def token_view(record: MaskedRecord, *, deduplicated: bool = False) -> TokenView
         deduplicated=deduplicated,
         created_at=record.created_at,
         expires_at=record.expires_at,
-        reference=record.reference,
+        reference=reference,
         metadata=record.metadata,
     )
