@@ -42,6 +42,7 @@ from vault_service.services.alarms import Alarms
 from vault_service.services.archiving import Archiving
 from vault_service.services.audit import Audit
 from vault_service.services.authentication import Authentication
+from vault_service.services.budgets import Budgets
 from vault_service.services.customers import Customers
 from vault_service.services.disclosure_token import TokenIssuer, TokenVerifier
 from vault_service.services.disclosures import Disclosures
@@ -419,6 +420,7 @@ def _reveal(
             audience=settings.audience,
             audit=told,
             guard=LogGuard(uow, stop_after=settings.ledger_stop_seconds),
+            budgets=Budgets(policy=policy, alarms=Alarms(uow=uow, audit=told)),
         ),
     }
 

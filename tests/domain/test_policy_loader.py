@@ -78,6 +78,21 @@ def test_a_file_is_read_as_it_stands() -> None:
 
 # What is changed in the other policy, the text whose line must be named, and the reason.
 CASES = [
+    (
+        "approvals = 3",
+        "approvals = 3\nbudget = {}",
+        None,
+        "a budget needs per_hour, per_day or both",
+    ),
+    ("approvals = 3", "approvals = 3\nbudget = 7", None, "must be a table"),
+    ("approvals = 3", "approvals = 3\nbudget = { per_week = 7 }", None, "unknown key per_week"),
+    ("approvals = 3", "approvals = 3\nbudget = { per_hour = 0 }", None, "must be a number from 1"),
+    (
+        "approvals = 3",
+        "approvals = 3\nbudget = { per_hour = 9, per_day = 8 }",
+        None,
+        "below that of an hour",
+    ),
     ("schema = 1", "schema = 2", "schema", "this service reads schema 1"),
     ('name = "lending_library"', 'name = "Library!"', "name =", "lower case"),
     ('name = "lending_library"', "name = 7", "name =", "must be a text"),

@@ -286,6 +286,10 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
     assert found == {
         "vault_ingest": everybody | {"records.expires_at", "idempotency.response"},
         "vault_reveal": everybody
+        | {
+            f"disclosure_budgets.{name}"
+            for name in ("hour_at", "hour_spent", "day_at", "day_spent")
+        }
         | {"disclosures.state", "disclosures.uses_left", "disclosures.ended_at"}
         | {"disclosure_tokens.used_at", "disclosure_tokens.entry"},
         "vault_console": everybody

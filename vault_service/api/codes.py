@@ -189,6 +189,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "disclosure_already_active": "The grant is active.",
         "disclosure_already_approved": "The request is approved.",
         "disclosure_ended": "The request has come to its end.",
+        "disclosure_budget_exhausted": "The caller's budget for this ground is spent; until when.",
         "disclosure_spent": "All uses are spent.",
         "disclosure_expired": "The grant has expired.",
         "disclosure_revoked": "The grant was revoked.",

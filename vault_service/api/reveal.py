@@ -108,6 +108,7 @@ def issue_disclosure_token(call: Call[NothingIn, None]) -> Answer:
         "disclosure_token_missing",
         "disclosure_token_holder",
         "disclosure_scope_exceeded",
+        "disclosure_budget_exhausted",
         "disclosure_spent",
         "disclosure_grant_unknown",
         "disclosure_grant_ended",

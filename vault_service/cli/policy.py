@@ -55,13 +55,14 @@ def show(file: Path | None) -> None:
     for category in policy.categories.values():
         screen.write_line(f"\n{category.name}: {category.says}")
         screen.write_table(
-            ("ground", "clause", "approvals", "longest", "recipients", "evidence"),
+            ("ground", "clause", "approvals", "longest", "budget", "recipients", "evidence"),
             (
                 (
                     ground.name,
                     ground.clause,
                     f"{ground.approvals}{' after determination' if ground.determination else ''}",
                     _limits(ground),
+                    _budget(ground),
                     ground.recipients,
                     [each.name + ("" if each.required else "?") for each in ground.evidence],
                 )
@@ -115,6 +116,13 @@ def _limits(ground: Ground) -> str:
     return ", ".join([_span(ground.longest), *(name for name, holds in marks.items() if holds)])
 
 
+def _budget(ground: Ground) -> str | None:
+    if ground.budget is None:
+        return None
+    told = {"h": ground.budget.per_hour, "d": ground.budget.per_day}
+    return ", ".join(f"{limit}/{span}" for span, limit in told.items() if limit is not None)
+
+
 def _span(time: timedelta) -> str:
     return f"{time.days} d" if time.days > 1 else f"{time.total_seconds() / 3600:g} h"
 
@@ -156,6 +164,9 @@ def _ground(ground: Ground) -> dict[str, object]:
         "stands": ground.stands,
         "uses": ground.uses,
         "proof_of_possession": ground.proof_of_possession,
+        "budget": None
+        if ground.budget is None
+        else {"per_hour": ground.budget.per_hour, "per_day": ground.budget.per_day},
         "evidence": [
             {
                 "name": each.name,

@@ -42,6 +42,14 @@ class Determination:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How many values one principal may reveal on a ground; None where nothing limits it."""
+
+    per_hour: int | None
+    per_day: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
     """Why data of one category may be disclosed.
 
@@ -61,6 +69,7 @@ class Ground:
         determination: what must be determined first, if anything.
         notice: when the customer may be told.
         proof_of_possession: whether disclosure tokens are given to holders of a key only.
+        budget: how many values one principal may reveal on it, if anything limits that.
     """
 
     name: str
@@ -78,6 +87,7 @@ class Ground:
     determination: Determination | None
     notice: Notice
     proof_of_possession: bool = False
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

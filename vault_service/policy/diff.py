@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final, TypeVar
 
 from vault_service.domain.evidence import EvidenceField, When
-from vault_service.domain.grounds import Ground, Notice, NoticeRule, Policy
+from vault_service.domain.grounds import Budget, Ground, Notice, NoticeRule, Policy
 
 _T = TypeVar("_T")
 
@@ -206,6 +206,26 @@ def _possession(old: Ground, new: Ground) -> Iterator[tuple[Effect, str]]:
         yield Effect.ALLOWED, "the holder need not prove to have a key any more"
 
 
+def _budget(old: Ground, new: Ground) -> Iterator[tuple[Effect, str]]:
+    none = Budget(per_hour=None, per_day=None)
+    left, right = old.budget or none, new.budget or none
+    for span, before, after in (
+        ("hour", left.per_hour, right.per_hour),
+        ("day", left.per_day, right.per_day),
+    ):
+        if before == after:
+            continue
+        if after is None:
+            yield Effect.ALLOWED, f"one person may reveal any number of values per {span}"
+            continue
+        grows = before is not None and after > before
+        instead = "any number" if before is None else before
+        yield (
+            Effect.ALLOWED if grows else Effect.FORBIDDEN,
+            f"one person may reveal {_count(after, 'value')} per {span} instead of {instead}",
+        )
+
+
 _WHEN: Final[Mapping[tuple[When, When], Effect]] = {
     (When.PAST, When.ANY): Effect.ALLOWED,
     (When.FUTURE, When.ANY): Effect.ALLOWED,
@@ -221,6 +241,7 @@ _PARTS: Final[Sequence[Callable[[Ground, Ground], Iterator[tuple[Effect, str]]]]
     _evidence,
     _notice,
     _possession,
+    _budget,
 )
 
 

@@ -21,6 +21,7 @@ from vault_service.domain.classes import DataClass
 from vault_service.domain.evidence import EvidenceField, EvidenceType, When
 from vault_service.domain.grounds import (
     MAX_TOKEN_LIFE,
+    Budget,
     Category,
     Determination,
     Ground,
@@ -38,6 +39,7 @@ MAX_STANDING: Final = timedelta(days=90)
 MAX_SINGLE: Final = timedelta(days=7)
 MAX_USES: Final = 1_000_000
 MAX_APPROVALS: Final = 10
+MAX_BUDGET: Final = 1_000_000_000
 MAX_TEXT: Final = 10_000
 MAX_SAYS: Final = 500
 
@@ -286,6 +288,7 @@ def _ground(
         "name", "category", "clause", "says", "recipients", "evidence", "approvals", "longest",
         "token_life", "uses", "stands", "ends_with", "determination", "notice", "notice_date",
         "proof_of_possession",
+        "budget",
     )  # fmt: skip
     evidence = _evidence(table)
     stands = table.flag("stands", default=False)
@@ -310,7 +313,26 @@ def _ground(
         determination=determination,
         notice=_notice(table, evidence),
         proof_of_possession=table.flag("proof_of_possession", default=False),
+        budget=_budget(table),
     )
+
+
+def _budget(ground: _Table) -> Budget | None:
+    if "budget" not in ground:
+        return None
+    table = ground.table("budget")
+    table.only("per_hour", "per_day")
+    per_hour, per_day = (
+        table.number(name, MAX_BUDGET) if name in table else None
+        for name in ("per_hour", "per_day")
+    )
+    if per_hour is None and per_day is None:
+        ground.refuse("budget", "a budget needs per_hour, per_day or both")
+    elif per_hour is not None and per_day is not None and per_day < per_hour:
+        ground.refuse(
+            "budget", "a budget of a day below that of an hour leaves the hour's no sense"
+        )
+    return Budget(per_hour=per_hour, per_day=per_day)
 
 
 def _uses(table: _Table, *, stands: bool) -> int:

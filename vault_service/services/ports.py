@@ -20,6 +20,7 @@ from keys.fingerprint import Fingerprint
 from keys.secret import Secret
 from vault_service.services.accounting_ports import Accounts
 from vault_service.services.alarm_ports import AlarmMarks
+from vault_service.services.budget_ports import BudgetBook
 from vault_service.services.dpop_ports import Proofs
 from vault_service.services.evidence_ports import Evidence
 from vault_service.services.log_ports import Log
@@ -680,6 +681,11 @@ class Transaction(Protocol):
     @property
     def alarms(self) -> AlarmMarks:
         """The repository of alarms."""
+        ...
+
+    @property
+    def budgets(self) -> BudgetBook:
+        """The repository of disclosure budgets."""
         ...
 
     @property

@@ -6,7 +6,8 @@ signature, and the grant's row. The steps of a batch, whoever its callers are:
 1. verify each token by the database's clock, and that its holder is the caller.
 2. read the grants and the sealed records; check that the request stays within both scopes.
 3. have Vault unwrap the data keys.
-4. one unit of work: consume a use of each token and grant, append the ledger entries; commit.
+4. one unit of work: spend the caller's budget, consume a use of each token and grant, append the
+   ledger entries; commit.
 5. only now open the values.
 
 What fails before the commit reveals nothing and spends nothing. If the commit's outcome is
@@ -41,6 +42,7 @@ from vault_service.errors import (
 from vault_service.ledger.entries import Event, Outcome
 from vault_service.services.accounting_ports import NewReveal
 from vault_service.services.audit import Audit, new_entry_id
+from vault_service.services.budgets import Budgets, Charge
 from vault_service.services.context import Caller
 from vault_service.services.disclosure_token import DisclosureClaims, TokenVerifier
 from vault_service.services.disclosures import state_now, told_bound, told_grant
@@ -116,6 +118,7 @@ class Reveal:
         audience: str,
         audit: Audit,
         guard: LogGuard,
+        budgets: Budgets,
     ) -> None:
         self._uow = uow
         self._unwrapping = unwrapping
@@ -125,6 +128,7 @@ class Reveal:
         self._audience = audience
         self._audit = audit
         self._guard = guard
+        self._budgets = budgets
         self._calls = Gather[_Asked, RevealAnswer](self._run, max_batch=MAX_BATCH)
 
     def submit(
@@ -285,6 +289,8 @@ class Reveal:
             _drop_gone(tx, works)
             _spend_proofs(tx, works)
             waiting = [work for work in works if work.refusal is None]
+            charged = self._charge(tx, waiting)
+            waiting = list(charged)
             while waiting:
                 # A grant stands once in each statement; a second caller of it waits his turn.
                 turn = {work.grant.id: work for work in reversed(waiting) if work.grant}
@@ -297,9 +303,30 @@ class Reveal:
                             code="disclosure_spent",
                         )
                 waiting = [work for work in waiting if work not in turn.values()]
+            self._budgets.refund(
+                tx, [charge for work, charge in charged.items() if work.granted is None]
+            )
             tx.accounts.insert([row for work in works for row in _accounts(work)])
             tx.outbox.append([row for work in works for row in self._entries(work, now)])
         return now
+
+    def _charge(self, tx: Transaction, works: Sequence[_Work]) -> dict[_Work, Charge]:
+        """Spend the callers' budgets, before anything of their grants; those whose did suffice."""
+        charges = {
+            work: Charge(
+                caller=work.asked.caller,
+                ground=work.grant.ground,
+                category=work.grant.category,
+                count=len(work.records),
+            )
+            for work in works
+            if work.grant is not None
+        }
+        for work, refusal in zip(
+            charges, self._budgets.charge(tx, list(charges.values())), strict=True
+        ):
+            work.refusal = refusal
+        return {work: charge for work, charge in charges.items() if work.refusal is None}
 
     def _entries(self, work: _Work, now: datetime) -> list[OutboxEntry]:
         if work.refusal is not None and work.refusal.code == "use_dpop_nonce":

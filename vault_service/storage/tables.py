@@ -644,3 +644,21 @@ webhook_deliveries: Final = Table(
         postgresql_where=text("ended_at IS NOT NULL"),
     ),
 )
+
+disclosure_budgets: Final = Table(
+    "disclosure_budgets",
+    metadata,
+    # Of the principal.
+    _bucket(),
+    Column("principal", Text, nullable=False),
+    Column("ground", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    # The hour and the day (UTC) that the numbers belong to; in a later one they count as 0.
+    _time("hour_at", nullable=False),
+    Column("hour_spent", BigInteger, nullable=False),
+    _time("day_at", nullable=False),
+    Column("day_spent", BigInteger, nullable=False),
+    PrimaryKeyConstraint("bucket", "principal", "ground", "category"),
+    _bucket_range(),
+    CheckConstraint("hour_spent >= 0 AND day_spent >= 0", name="spent"),
+)

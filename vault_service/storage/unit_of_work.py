@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from vault_service.storage.accounting import SqlAccounts
 from vault_service.storage.alarms import SqlAlarms
+from vault_service.storage.budgets import SqlBudgets
 from vault_service.storage.census import SqlCensus
 from vault_service.storage.customers import SqlCustomers
 from vault_service.storage.disclosures import SqlDisclosures
@@ -159,6 +160,11 @@ class SqlTransaction:
     def alarms(self) -> SqlAlarms:
         """When each alarm was raised."""
         return SqlAlarms(self._session)
+
+    @property
+    def budgets(self) -> SqlBudgets:
+        """How much of each disclosure budget is spent."""
+        return SqlBudgets(self._session)
 
     @property
     def webhooks(self) -> SqlWebhooks:
