@@ -52,6 +52,8 @@ _PORT_SECONDS: Final = 5.0
 # How long a database that starts at the same time is waited for, and how often it is asked.
 _START_SECONDS: Final = 30.0
 _START_PAUSE: Final = 0.5
+# Threads beyond those at work, which turn away what would have to wait (`web.overload`).
+SPARE_THREADS: Final = 8
 # How long a connection may say nothing, between requests and inside a head. A little longer than
 # the 60 s for which proxies keep theirs, so that it is not closed under a request on its way.
 _SILENCE_MILLISECONDS: Final = 65_000
@@ -208,7 +210,7 @@ def _server(settings: Settings) -> MPServer:
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=settings.workers,
-        blocking_threads=settings.threads,
+        blocking_threads=settings.threads + SPARE_THREADS,
         backlog=settings.backlog,
         # Granian counts connections, idle ones included: with few, callers that keep theirs open
         # would shut the others out (measured: 8 idle ones stopped a worker that allowed 8).

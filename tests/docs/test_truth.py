@@ -39,7 +39,7 @@ _OTHERS: Final = {
     "vault_key_service_failures_total", "synchronous_commit", "full_page_writes", "pg_hba",
     "synchronous_standby_names", "password_encryption", "log_parameter_max_length",
     "log_parameter_max_length_on_error", "log_statement", "min_decryption_version",
-    "disable_standby_reads",
+    "disable_standby_reads", "vault_overloads_total",
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vault_service.settings import Settings
 from vault_service.web import context
+from vault_service.web.overload import Places
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
@@ -27,6 +28,8 @@ _CGI: Final = frozenset(
     }
 )  # fmt: skip
 _PREFIXES: Final = ("HTTP_", "wsgi.", "werkzeug.", "flask.")
+# Who asks whether the process is alive must be answered above all while it has much to do.
+_ALWAYS: Final = frozenset(("/healthz", "/readyz", "/metrics"))
 
 # Nothing that this service answers is for a cache, a frame, a script or a guess of a type. A route
 # that sets one of these itself (the documentation's page) keeps its own.
@@ -49,12 +52,24 @@ class Edge:
     def __init__(self, app: WSGIApplication, settings: Settings) -> None:
         self._app = app
         self._settings = settings
+        self._places = Places(settings.threads)
         self._headers = list(_HEADERS)
         if settings.hsts_seconds:
             self._headers.append(("Strict-Transport-Security", f"max-age={settings.hsts_seconds}"))
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Serve one request."""
+        """Serve one request, or turn it away."""
+        if environ.get("PATH_INFO") in _ALWAYS:
+            return self._serve(environ, start_response)
+        if not self._places.take():
+            return self._places.turn_away(self._headers, start_response)
+        try:
+            return self._serve(environ, start_response)
+        finally:
+            # Every answer is whole by now; what is left is for the server to send it.
+            self._places.give_back()
+
+    def _serve(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         kept = {
             name: value
             for name, value in environ.items()

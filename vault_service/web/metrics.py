@@ -40,6 +40,9 @@ _errors: Final = Counter(
     ("code",),
     registry=REGISTRY,
 )
+_overloads: Final = Counter(
+    "vault_overloads", "Requests turned away because too many were at work.", registry=REGISTRY
+)
 _alarms: Final = Counter("vault_alarms", "Alarms raised.", ("alarm",), registry=REGISTRY)
 
 
@@ -72,6 +75,11 @@ def observe(*, method: str, route: str, status: int, seconds: float, code: str |
 def count_outage(reason: str) -> None:
     """Count one request that Vault could not serve; `reason` is of a closed list."""
     _outages.labels(reason).inc()
+
+
+def count_overload() -> None:
+    """Count one request that was turned away for want of a place."""
+    _overloads.inc()
 
 
 def _count_alarm(alarm: str) -> None:

@@ -1,23 +1,23 @@
 """Rates: how often a caller may ask, counted in memory, for each process on its own.
 
 The limits are there to stop a caller that has run wild and to make guessing loud; they are no
-quota. With several processes a caller may get up to as many times the limit.
+quota. With several processes a caller may get up to as many times the limit. A window begins with
+the first request in it and ends a minute later.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
-
 from vault_service.errors import RateLimited
 from vault_service.settings import Settings
 
+WINDOW_SECONDS: Final = 60.0
 _UNLIMITED: Final = 0
 
 
@@ -46,20 +46,32 @@ class Standing:
         }
 
 
-class Rates:
-    """Counts and refuses. Thread-safe."""
+@dataclass(slots=True)
+class _Window:
+    """What one caller has done since its window began."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
-        self._items = {
-            rate: RateLimitItemPerMinute(amount, namespace=rate)
-            for rate, amount in (
-                (Rate.CALLS, settings.rate_limit),
-                (Rate.REVEALS, settings.reveal_rate_limit),
-                (Rate.REFUSED, settings.refused_rate_limit),
-            )
-            if amount != _UNLIMITED
+    ends: float
+    count: int = 0
+
+
+class Rates:
+    """Counts and refuses. Thread-safe.
+
+    Args:
+        settings: the limits.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._limits = {
+            Rate.CALLS: settings.rate_limit,
+            Rate.REVEALS: settings.reveal_rate_limit,
+            Rate.REFUSED: settings.refused_rate_limit,
         }
+        self._lock = threading.Lock()
+        self._windows: dict[tuple[Rate, str], _Window] = {}
+        self._sweep_at = clock() + WINDOW_SECONDS
 
     def count(self, rate: Rate, who: str) -> Standing | None:
         """Count one call; what is left, or None where there is no limit.
@@ -67,19 +79,34 @@ class Rates:
         Raises:
             RateLimited: the limit is used up.
         """
-        item = self._items.get(rate)
-        if item is None:
+        limit = self._limits[rate]
+        if limit == _UNLIMITED:
             return None
-        allowed = self._limiter.hit(item, who)
-        stats = self._limiter.get_window_stats(item, who)
-        reset = max(1, round(stats.reset_time - time.time()))
-        if not allowed:
+        now = self._clock()
+        with self._lock:
+            if now >= self._sweep_at:
+                self._sweep(now)
+            window = self._windows.get((rate, who))
+            if window is None or window.ends <= now:
+                window = self._windows[rate, who] = _Window(now + WINDOW_SECONDS)
+            window.count += 1
+            left, reset = limit - window.count, max(1, round(window.ends - now))
+        if left < 0:
             raise RateLimited("too many requests; slow down", retry_after=reset)
-        return Standing(item.amount, stats.remaining, reset)
+        return Standing(limit, left, reset)
 
     def spent(self, rate: Rate, who: str) -> float | None:
         """Seconds until `who` may ask again, or None if it may now; counts nothing."""
-        item = self._items.get(rate)
-        if item is None or self._limiter.test(item, who):
+        limit = self._limits[rate]
+        now = self._clock()
+        window = self._windows.get((rate, who))
+        if limit == _UNLIMITED or window is None or window.ends <= now or window.count < limit:
             return None
-        return max(1.0, self._limiter.get_window_stats(item, who).reset_time - time.time())
+        return max(1.0, window.ends - now)
+
+    def _sweep(self, now: float) -> None:
+        """Forget the windows that are over, so that addresses that never come back take no room."""
+        self._sweep_at = now + WINDOW_SECONDS
+        self._windows = {
+            name: window for name, window in self._windows.items() if window.ends > now
+        }
