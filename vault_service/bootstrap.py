@@ -53,6 +53,7 @@ from vault_service.services.erasure import Erasure
 from vault_service.services.evidence import EvidenceDocuments
 from vault_service.services.granting import Granting
 from vault_service.services.health import Check, Finding, Health, Remembered
+from vault_service.services.holds import LegalHolds
 from vault_service.services.housekeeping import PERIOD as HOUSEKEEPING_PERIOD
 from vault_service.services.housekeeping import Housekeeping
 from vault_service.services.key_census import PERIOD as CENSUS_PERIOD
@@ -114,6 +115,7 @@ class Services:
     recipients: RecipientRecords | None = None
     accounting: Accounting | None = None
     evidence: EvidenceDocuments | None = None
+    holds: LegalHolds | None = None
     granting: Granting | None = None
     reveal: Reveal | None = None
     alarms: Alarms | None = None
@@ -383,6 +385,7 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
             documents=documents,
             audit=told,
         ),
+        "holds": LegalHolds(uow=uow, documents=documents, audit=told),
         "ledger": LedgerReading(
             uow=uow, keys=_SigningKey(parts.transit("inspect"), LEDGER_KEY), audit=told
         ),

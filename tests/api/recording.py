@@ -18,6 +18,7 @@ from vault_service.services.accounting import Disclosed, DisclosedPage, Disclose
 from vault_service.services.context import Caller
 from vault_service.services.evidence import EvidenceView, ReadDocument, UploadedDocument
 from vault_service.services.evidence_ports import AccessRow
+from vault_service.services.holds import HoldView
 from vault_service.services.key_status import KeyStatusView
 from vault_service.services.log_reading import Blob, Consistency, Inclusion, LoggedEntry, Page
 from vault_service.services.recipients import RecipientView
@@ -46,6 +47,7 @@ CUSTOMER = "cus_" + "0" * 26
 TOKEN = "tok_" + "0" * 28
 DISCLOSURE = "dis_" + "0" * 28
 RECIPIENT = "rec_" + "0" * 26
+HOLD = "hld_" + "0" * 28
 PRINCIPAL = "prn_" + "0" * 26
 ROTATION = "rot_" + "0" * 26
 KEY = "key_" + "0" * 16
@@ -150,6 +152,24 @@ def evidence_answers() -> dict[str, Any]:
         ),
         "close_to": None,
     }
+
+
+def hold_view() -> HoldView:
+    """A legal hold as a use case answers it."""
+    return HoldView(
+        id=HOLD,
+        state="standing",
+        customer=CUSTOMER,
+        tokens=(TOKEN,),
+        placed_by=PRINCIPAL,
+        placed_at=NOW,
+        until=None,
+        released_by=None,
+        released_at=None,
+        reason="the court asks for it",
+        reference="4 O 711/26",
+        release_reason=None,
+    )
 
 
 def disclosure_view() -> DisclosureView:
@@ -427,6 +447,13 @@ def served(recording: Recording) -> Served:
             },
         ),
         accounting=_Simple(recording, {"page": disclosed_page()}),
+        holds=_Simple(
+            recording,
+            {
+                **dict.fromkeys(("place", "get", "release"), hold_view()),
+                "page": ((hold_view(),), None),
+            },
+        ),
         granting=_Simple(
             recording, {"issue": IssuedDisclosureToken(expires_at=NOW, token="e.y.J")}
         ),

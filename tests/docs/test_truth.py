@@ -197,6 +197,8 @@ def test_table_of_roles_is_the_permissions() -> None:
         ),
         "see requests": (Action.READ_DISCLOSURES,),
         "make, disable": (Action.MANAGE_PRINCIPALS,),
+        "place a legal": (Action.PLACE_HOLD, Action.RELEASE_HOLD, Action.READ_HOLD),
+        "list legal": (Action.READ_HOLDS,),
         "confirm": (Action.CONFIRM_KEY,),
         "list principals": (Action.READ_PRINCIPALS,),
         "read and verify": (Action.READ_LEDGER,),

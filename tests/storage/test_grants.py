@@ -45,6 +45,10 @@ MAY_NOT = {
         "SELECT * FROM leases",
         "SELECT * FROM reveals",
         "SELECT * FROM erase_expired_records(1)",
+        "SELECT * FROM holds",
+        "UPDATE customers SET held_until = NULL",
+        "UPDATE records SET held_until = NULL",
+        "SELECT * FROM settle_holds(1::smallint, 'a')",
     ],
     "vault_reveal": [
         "SELECT * FROM evidence_documents",
@@ -123,6 +127,11 @@ MAY_NOT = {
         "INSERT INTO reveals (bucket) VALUES (1)",
         "UPDATE reveals SET customer = 'another'",
         "DELETE FROM reveals",
+        "UPDATE customers SET held_until = NULL",
+        "UPDATE records SET held_until = NULL",
+        "UPDATE holds SET until = now()",
+        "UPDATE holds SET placed_by = 'another'",
+        "DELETE FROM holds",
     ],
     "vault_worker": [
         "SELECT digest FROM evidence_documents",
@@ -135,6 +144,9 @@ MAY_NOT = {
         "UPDATE records SET kek = 'another'",
         "DELETE FROM records",
         "SELECT * FROM customers",
+        "SELECT details_envelope FROM holds",
+        "UPDATE holds SET released_at = now()",
+        "UPDATE records SET held_until = NULL",
         "SELECT details_envelope FROM disclosures",
         "SELECT details_salt FROM disclosures",
         "INSERT INTO disclosures (bucket, id) VALUES (1, 'a')",
@@ -300,6 +312,8 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         | {f"webhook_deliveries.{name}" for name in ("state", "attempts", "next_at", "ended_at")}
         | {"evidence_documents.referred_at"}
         | {f"evidence_access.{name}" for name in ("officer", "granted_at", "expires_at")}
+        | {"holds.released_by", "holds.released_at", "holds.release_envelope"}
+        | {f"holds.release_{name}" for name in ("wrapped_key", "kek", "kek_version")}
         | {
             f"disclosures.{name}"
             for name in ("state", "submitted_at", "activated_at", "expires_at", "ended_at")
@@ -321,6 +335,8 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         }
         | {"records.wrapped_key", "records.kek_version"}
         | {f"disclosure_decisions.comment_{name}" for name in ("wrapped_key", "kek_version")}
+        | {f"holds.details_{name}" for name in ("wrapped_key", "kek_version")}
+        | {f"holds.release_{name}" for name in ("wrapped_key", "kek_version")}
         | {f"recipients.details_{name}" for name in ("wrapped_key", "kek_version")}
         | {
             f"rotations.{name}"
@@ -348,6 +364,7 @@ def test_the_erasing_functions_are_pinned_and_owned_by_the_owner(database: Datab
         "erase_records",
         "erase_expired_duplicates",
         "erase_expired_records",
+        "settle_holds",
     }
     assert all(row[1:] == (True, ["search_path=pg_catalog, pg_temp"], True) for row in rows)
 

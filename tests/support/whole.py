@@ -37,6 +37,7 @@ from vault_service.services.disclosures import DisclosureDraft, Disclosures
 from vault_service.services.erasure import Erasure
 from vault_service.services.evidence import EvidenceDocuments
 from vault_service.services.granting import Granting
+from vault_service.services.holds import LegalHolds
 from vault_service.services.housekeeping import Housekeeping
 from vault_service.services.key_census import KeyCensus
 from vault_service.services.key_rotation import KeyRotation
@@ -243,6 +244,11 @@ class Stage:
     def evidence(self) -> EvidenceDocuments:
         """The use case."""
         return present(self.services.evidence)
+
+    @property
+    def holds(self) -> LegalHolds:
+        """The use case."""
+        return present(self.services.holds)
 
     @property
     def granting(self) -> Granting:

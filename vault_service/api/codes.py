@@ -94,6 +94,8 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "principal_malformed": "This is not the name of a principal.",
         "principal_not_found": "There is no such principal.",
         "key_not_found": "There is no such live key.",
+        "hold_malformed": "This is not the name of a legal hold.",
+        "hold_not_found": "There is no such legal hold.",
         "rotation_malformed": "This is not the name of a rotation.",
         "rotation_not_found": "There is no such rotation.",
         "vault_key_not_found": "There is no such key in Vault, or it is not rotated.",
@@ -114,6 +116,9 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "idempotency_key_reused": "The Idempotency-Key was used with another body.",
         "idempotency_in_progress": "The first request of this Idempotency-Key is under way.",
         "legal_hold": "A legal hold forbids the erasure.",
+        "hold_released": "The legal hold was released already.",
+        "hold_token_unknown": "The customer has no record of such a token.",
+        "own_hold": "A legal hold is released by another officer than placed it.",
         "bootstrap_in_progress": "Another first start is under way.",
         # the ledger
         "ledger_behind": "The ledger is not being written; nothing is disclosed meanwhile.",

@@ -24,6 +24,7 @@ _PATH_WORDS: Final = {
     "evidence": "The name of a piece of evidence that is a document.",
     "disclosure": "A disclosure request, `dis_…`.",
     "rotation": "A rotation of a key, `rot_…`.",
+    "hold": "A legal hold, `hld_…`.",
     "principal": "A principal, `prn_…`, or `me`.",
     "key": "An API key's id, `key_…`.",
     "tile": "`<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]`, as C2SP tlog-tiles names them.",

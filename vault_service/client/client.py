@@ -13,6 +13,7 @@ from vault_service.client.accounting import Accounting
 from vault_service.client.disclosures import Disclosures
 from vault_service.client.errors import ApiError
 from vault_service.client.evidence import Evidence
+from vault_service.client.holds import Holds
 from vault_service.client.ledger import Ledger
 from vault_service.client.principals import Principals
 from vault_service.client.recipients import Recipients
@@ -68,6 +69,7 @@ class Client:
         self.accounting = Accounting(self._transport)
         self.evidence = Evidence(self._transport)
         self.recipients = Recipients(self._transport)
+        self.holds = Holds(self._transport)
         self.principals = Principals(self._transport)
         self.ledger = Ledger(self._transport)
         self.rotations = Rotations(self._transport)

@@ -128,6 +128,10 @@ class Action(StrEnum):
     DECIDE_DISCLOSURE = "decide_disclosure"
     REVOKE_DISCLOSURE = "revoke_disclosure"
     TAKE_DISCLOSURE_TOKEN = "take_disclosure_token"  # noqa: S105 -- the name of an action
+    PLACE_HOLD = "place_hold"
+    RELEASE_HOLD = "release_hold"
+    READ_HOLD = "read_hold"
+    READ_HOLDS = "read_holds"
     REQUEST_MODIFICATION = "request_modification"
     READ_MODIFICATIONS = "read_modifications"
     RECORD_ACCOUNT_DATA = "record_account_data"
@@ -173,6 +177,11 @@ PERMISSIONS: Mapping[Action, frozenset[Role]] = MappingProxyType(
         Action.DECIDE_DISCLOSURE: _OFFICER,
         Action.REVOKE_DISCLOSURE: _OFFICER,
         Action.TAKE_DISCLOSURE_TOKEN: _REQUESTER,
+        # Placed by one officer, released by another; auditors see that there is one, and not why.
+        Action.PLACE_HOLD: _OFFICER,
+        Action.RELEASE_HOLD: _OFFICER,
+        Action.READ_HOLD: _OFFICER,
+        Action.READ_HOLDS: frozenset((Role.OFFICER, Role.AUDITOR)),
         Action.REQUEST_MODIFICATION: frozenset((Role.SUPPORT,)),
         Action.READ_MODIFICATIONS: frozenset((Role.SUPPORT,)),
         Action.RECORD_ACCOUNT_DATA: _WRITERS,

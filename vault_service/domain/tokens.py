@@ -10,6 +10,7 @@ Text is Crockford base32 in lower case (`0123456789abcdefghjkmnpqrstvwxyz`), 5 b
     9 bbbb r…r llll      card-shaped: bucket in four digits, n-9 random digits, last four digits
     dis_ + bb + 26       bucket (its own, random), 130 random bits
     doc_ + bb + 26       likewise, a document of evidence
+    hld_ + bb + 26       bucket of the customer, 130 random bits
     prn_ + 26, req_ + 26, rec_ + 26, rot_ + 26
     vk_ + 16 + _ + 52    API key: public id, secret of 260 bits; the id is shown as key_ + 16
     bb + 26              a disclosure token's jti: bucket of the disclosure, 130 random bits
@@ -46,6 +47,7 @@ _PAIRS = tuple(high + low for high in ALPHABET for low in ALPHABET)
 _TOKEN = re.compile(r"tok_([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _CARD_TOKEN = re.compile(r"9([0-9]{4})[0-9]{8,14}", re.ASCII)
 _DISCLOSURE = re.compile(r"dis_([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
+_HOLD = re.compile(r"hld_([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _CUSTOMER = re.compile(r"cus_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _PRINCIPAL = re.compile(r"prn_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _ROTATION = re.compile(r"rot_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
@@ -207,6 +209,23 @@ def bucket_from_disclosure_id(text: str, *, pointer: str | None = None) -> int:
         raise InvalidInput(
             "this is not the name of a disclosure", code="disclosure_malformed", pointer=pointer
         )
+    return _bucket_number(match[1])
+
+
+def new_hold_id(bucket: int, *, token_bytes: TokenBytes = secrets.token_bytes) -> str:
+    """A name for a legal hold, which leads to the shard of its customer."""
+    return "hld_" + bucket_text(bucket) + _random_text(_ID_CHARS, token_bytes)
+
+
+def bucket_from_hold_id(text: str, *, pointer: str | None = None) -> int:
+    """The bucket that a hold's name holds.
+
+    Raises:
+        InvalidInput: `hold_malformed`.
+    """
+    match = _HOLD.fullmatch(text)
+    if match is None:
+        raise InvalidInput("this is not the name of a hold", code="hold_malformed", pointer=pointer)
     return _bucket_number(match[1])
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from vault_service.domain import tokens
 from vault_service.domain.actors import Action
-from vault_service.errors import InvalidInput, NotFound, ServiceError
-from vault_service.ledger.entries import Event
+from vault_service.errors import Conflict, InvalidInput, NotFound, ServiceError
+from vault_service.ledger.entries import Event, Outcome
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.ports import UnitOfWork
 
 MAX_ITEMS: Final = 1000
+HELD: Final = "legal_hold"
 
 
 class Erasure:
@@ -42,18 +43,36 @@ class Erasure:
             except InvalidInput:
                 continue  # answered below like any token that is not there
         with self._uow.begin() as tx:
-            erased = tx.records.erase([(bucket, name) for name, bucket in places.items()])
+            named = [(bucket, name) for name, bucket in places.items()]
+            erased = tx.records.erase(named)
+            # Whatever is still there was kept by a hold; that it was tried is told as well.
+            held = tx.records.standing([each for each in named if each[1] not in erased])
             now = tx.clock.now()
-            by_customer: dict[str, list[str]] = defaultdict(list)
-            for token, (customer, _) in erased.items():
-                by_customer[customer].append(token)
-            for customer, gone in by_customer.items():
-                tx.outbox.append(
-                    self._audit.entries(
-                        Event.TOKENS_ERASED, caller, at=now, customer=customer, tokens=gone
+            gone = {token: customer for token, (customer, _) in erased.items()}
+            for which, outcome in ((gone, Outcome.SUCCESS), (held, Outcome.REFUSED)):
+                for customer, group in _by_customer(which).items():
+                    tx.outbox.append(
+                        self._audit.entries(
+                            Event.TOKENS_ERASED,
+                            caller,
+                            at=now,
+                            outcome=outcome,
+                            reason=HELD if outcome is Outcome.REFUSED else None,
+                            customer=customer,
+                            tokens=group,
+                        )
                     )
-                )
-        return [
-            None if name in erased else NotFound("there is no such token", code="token_not_found")
-            for name in names
-        ]
+        return [None if name in erased else _refusal(held=name in held) for name in names]
+
+
+def _by_customer(tokens_of: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for token, customer in tokens_of.items():
+        found[customer].append(token)
+    return found
+
+
+def _refusal(*, held: bool) -> ServiceError:
+    if held:
+        return Conflict("a legal hold forbids the erasure", code=HELD)
+    return NotFound("there is no such token", code="token_not_found")

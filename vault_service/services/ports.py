@@ -23,6 +23,7 @@ from vault_service.services.alarm_ports import AlarmMarks
 from vault_service.services.budget_ports import BudgetBook
 from vault_service.services.dpop_ports import Proofs
 from vault_service.services.evidence_ports import Evidence
+from vault_service.services.hold_ports import Holds
 from vault_service.services.log_ports import Log
 from vault_service.services.recipient_ports import Recipients
 from vault_service.services.rotation_ports import Census, Rotations, WrappedKeys
@@ -333,7 +334,10 @@ class Records(Protocol):
         ...
 
     def erase_expired_duplicates(self, offered: Sequence[NewRecord]) -> list[tuple[str, str]]:
-        """Erase expired records that hold the deduplication keys; (customer, token) of each."""
+        """Erase expired records that hold the deduplication keys; (customer, token) of each.
+
+        One under a legal hold is not erased: it gives the deduplication key up and stays.
+        """
         ...
 
     def masked(self, names: Sequence[tuple[int, str]]) -> dict[str, MaskedRecord]:
@@ -363,11 +367,21 @@ class Records(Protocol):
         ...
 
     def erase(self, names: Sequence[tuple[int, str]]) -> dict[str, tuple[str, str]]:
-        """Destroy sealed columns, fingerprint and mask; token -> (customer, class) of each."""
+        """Destroy sealed columns, fingerprint and mask; token -> (customer, class) of each.
+
+        What a legal hold keeps is left as it is.
+        """
+        ...
+
+    def standing(self, names: Sequence[tuple[int, str]]) -> dict[str, str]:
+        """Of these, the records that are not erased, expired ones too; token -> customer."""
         ...
 
     def erase_expired(self, limit: int) -> list[tuple[int, str, str, str]]:
-        """Erase up to `limit` records past their expiry: (bucket, token, customer, class)."""
+        """Erase up to `limit` records past their expiry: (bucket, token, customer, class).
+
+        What a legal hold keeps is left as it is.
+        """
         ...
 
 
@@ -636,6 +650,10 @@ class Transaction(Protocol):
     @property
     def accounts(self) -> Accounts:
         """The repository of what was disclosed."""
+
+    @property
+    def holds(self) -> Holds:
+        """The repository of legal holds."""
         ...
 
     @property

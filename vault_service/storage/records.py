@@ -99,6 +99,7 @@ _BY_FINGERPRINT: Final = (
     + b" ORDER BY r.bucket, r.token LIMIT %b) AS r"
 )
 _ERASE: Final = b"SELECT token, customer, class FROM erase_records(%b::smallint[], %b::text[])"
+_STANDING: Final = b"SELECT r.token, r.customer" + _NAMED + b"WHERE r.erased_at IS NULL"
 _ERASE_DUPLICATES: Final = b"""
 SELECT customer, token FROM erase_expired_duplicates(
     %b::smallint[], %b::text[], %b::text[], %b::bytea[], %b::text[]
@@ -232,6 +233,13 @@ class SqlRecords:
             return {}
         rows = self._session.rows(_ERASE, _columns(names))
         return {token: (customer, data_class) for token, customer, data_class in rows}
+
+    def standing(self, names: Sequence[tuple[int, str]]) -> dict[str, str]:
+        """Of these, the records that are not erased, expired ones too; token -> customer."""
+        if not names:
+            return {}
+        rows = self._session.rows(_STANDING, _columns(names))
+        return dict(rows)
 
     def erase_expired(self, limit: int) -> list[tuple[int, str, str, str]]:
         """Erase up to `limit` records past their expiry: (bucket, token, customer, class)."""

@@ -72,6 +72,10 @@ customers: Final = Table(
     Column("has_reference", Integer, nullable=False, server_default=text("0")),
     _time("created_at", nullable=False, now=True),
     _time("erased_at"),
+    # Until when legal holds keep all of him, or some of his records, from being erased; `infinity`
+    # for a hold without an end. Written by `settle_holds` alone.
+    _time("held_until"),
+    _time("part_held_until"),
     PrimaryKeyConstraint("bucket", "id"),
     _bucket_range(),
 )
@@ -103,6 +107,7 @@ records: Final = Table(
     _time("created_at", nullable=False, now=True),
     _time("expires_at"),
     _time("erased_at"),
+    _time("held_until"),
     PrimaryKeyConstraint("bucket", "token"),
     # Deduplication, and by its prefix the listing of a customer's records.
     UniqueConstraint("bucket", "customer", "class", "fingerprint", "variant"),
@@ -123,6 +128,47 @@ records: Final = Table(
     ),
     # The purge of expired records; holds only those that can expire.
     Index("ix_records_expires_at", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+)
+
+holds: Final = Table(
+    "holds",
+    metadata,
+    _bucket(),
+    Column("id", Text, nullable=False),
+    Column("customer", Text, nullable=False),
+    # None for a hold on all that he has, now and later.
+    Column("tokens", ARRAY(Text)),
+    Column("placed_by", Text, nullable=False),
+    _time("placed_at", nullable=False, now=True),
+    _time("until"),
+    # Reason and reference: one JSON document, sealed under the KEK `evidence`.
+    Column("details_envelope", LargeBinary, nullable=False),
+    Column("details_wrapped_key", Text, nullable=False),
+    Column("details_kek", Text, nullable=False),
+    Column("details_kek_version", Integer, nullable=False),
+    Column("details_salt", LargeBinary),
+    Column("released_by", Text),
+    _time("released_at"),
+    # Why it was released, sealed alike.
+    Column("release_envelope", LargeBinary),
+    Column("release_wrapped_key", Text),
+    Column("release_kek", Text),
+    Column("release_kek_version", Integer),
+    PrimaryKeyConstraint("bucket", "id"),
+    ForeignKeyConstraint(["bucket", "customer"], ["customers.bucket", "customers.id"]),
+    _bucket_range(),
+    CheckConstraint("until > placed_at", name="ends_later"),
+    CheckConstraint("cardinality(tokens) > 0", name="names_some"),
+    CheckConstraint(
+        "(released_by IS NULL) = (released_at IS NULL)"
+        " AND (released_by IS NULL) = (release_envelope IS NULL)"
+        " AND (released_by IS NULL) = (release_wrapped_key IS NULL)"
+        " AND (released_by IS NULL) = (release_kek IS NULL)"
+        " AND (released_by IS NULL) = (release_kek_version IS NULL)",
+        name="released_whole",
+    ),
+    CheckConstraint("released_by <> placed_by", name="released_by_another"),
+    Index("ix_holds_customer", "bucket", "customer"),
 )
 
 idempotency: Final = Table(

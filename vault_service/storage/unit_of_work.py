@@ -23,6 +23,7 @@ from vault_service.storage.disclosures import SqlDisclosures
 from vault_service.storage.durability import check_durability, check_schema
 from vault_service.storage.evidence import SqlEvidence
 from vault_service.storage.failures import Contended
+from vault_service.storage.holds import SqlHolds
 from vault_service.storage.idempotency import SqlIdempotency
 from vault_service.storage.keys import SqlKeyFloors, SqlLeases, SqlPolicies
 from vault_service.storage.log import SqlLog
@@ -125,6 +126,11 @@ class SqlTransaction:
     def evidence(self) -> SqlEvidence:
         """Evidence documents."""
         return SqlEvidence(self._session)
+
+    @property
+    def holds(self) -> SqlHolds:
+        """Legal holds."""
+        return SqlHolds(self._session)
 
     @property
     def policies(self) -> SqlPolicies:

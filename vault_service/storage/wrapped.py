@@ -71,6 +71,20 @@ PLACES: Final = (
         kek="details_kek",
         version="details_kek_version",
     ),
+    Place(
+        table="holds",
+        keys=("bucket", "id"),
+        wrapped="details_wrapped_key",
+        kek="details_kek",
+        version="details_kek_version",
+    ),
+    Place(
+        table="holds",
+        keys=("bucket", "id"),
+        wrapped="release_wrapped_key",
+        kek="release_kek",
+        version="release_kek_version",
+    ),
 )
 
 _WINDOW: Final = """

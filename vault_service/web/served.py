@@ -15,6 +15,7 @@ from vault_service.services.disclosures import Disclosures
 from vault_service.services.erasure import Erasure
 from vault_service.services.evidence import EvidenceDocuments
 from vault_service.services.granting import Granting
+from vault_service.services.holds import LegalHolds
 from vault_service.services.key_status import KeyStatus
 from vault_service.services.log_reading import LedgerReading
 from vault_service.services.principals import Principals
@@ -92,6 +93,10 @@ class Served(Protocol):
     @property
     def evidence(self) -> EvidenceDocuments | None:
         """Documents of evidence."""
+
+    @property
+    def holds(self) -> LegalHolds | None:
+        """Legal holds."""
 
     @property
     def granting(self) -> Granting | None:
