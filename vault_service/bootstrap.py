@@ -38,10 +38,12 @@ from vault_service.errors import SettingsError
 from vault_service.outbound import HttpSender
 from vault_service.policy import loader
 from vault_service.services.accounting import Accounting
+from vault_service.services.adoption import Adoption
 from vault_service.services.alarms import Alarms
 from vault_service.services.archiving import Archiving
 from vault_service.services.audit import Audit
 from vault_service.services.authentication import Authentication
+from vault_service.services.binding_check import BindingCheck
 from vault_service.services.budgets import Budgets
 from vault_service.services.customers import Customers
 from vault_service.services.disclosure_token import TokenIssuer, TokenVerifier
@@ -444,7 +446,7 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
         uow=uow, rotator=rotator, keks=_keks(), signing=SIGNING_KEYS, audit=told
     )
     specs = parts.inventory().keys
-    rewrapping = Rewrapping(uow=uow, rotator=rotator, audit=told)
+    rewrapping = Rewrapping(uow=uow, rotator=rotator, audit=told, alarms=alarms)
     census = KeyCensus(uow=uow, keys=rotator, rewrapping=rewrapping, specs=specs, alarms=alarms)
     rotation_work = RotationWork(
         uow=uow,
@@ -523,6 +525,31 @@ def archiving(settings: Settings) -> Iterator[Archiving]:
     with parts.closing:
         uow = parts.database("owner")
         yield Archiving(uow=uow, audit=Audit(process_role="cli", uow=uow))
+
+
+@contextmanager
+def binding_check(settings: Settings) -> Iterator[BindingCheck]:
+    """The use case that compares all records with the log; logs in as the schema's owner.
+
+    Raises:
+        SettingsError: the owner's database URL is not set.
+    """
+    parts = _Parts(settings, _heard)
+    with parts.closing:
+        yield BindingCheck(uow=parts.database("owner"))
+
+
+@contextmanager
+def adoption(settings: Settings) -> Iterator[Adoption]:
+    """The use case that binds the records of before bindings; logs in as the worker.
+
+    Raises:
+        SettingsError: the worker's database URL is not set.
+    """
+    parts = _Parts(settings, _heard)
+    with parts.closing:
+        uow = parts.database("worker")
+        yield Adoption(uow=uow, audit=Audit(process_role="cli", uow=uow))
 
 
 def _log_origin(settings: Settings) -> str:

@@ -35,6 +35,7 @@ LATER = frozenset(
         Event.VAULT_KEY_CONFIGURED,
         Event.VAULT_KEY_REWRAPPED,
         Event.VAULT_KEY_RETIRED,
+        Event.VAULT_KEY_ADOPTED,
         Event.VAULT_KEY_TRIMMED,
         Event.ROTATION_STARTED,
         Event.ROTATION_CERTIFICATE,

@@ -391,12 +391,17 @@ def test_it_is_verified_again_after_the_life_of_a_pool(stage: Stage) -> None:
 def test_what_a_pool_brought_back_is_rewrapped(stage: Stage, work: Any) -> None:
     """A key of the old version that was written late is found by the second count."""
     (token,) = mails(stage, 1)
-    (before,) = stage.sql("SELECT wrapped_key, kek_version FROM records WHERE token = %s", [token])
+    (before,) = stage.sql(
+        "SELECT wrapped_key, kek_version, bound_by, bound_path FROM records WHERE token = %s",
+        [token],
+    )
     rotation = asked(stage)
     stage.rotation_work.run(STOP)
     assert row(stage, rotation).state is RotationState.VERIFYING
     stage.sql(
-        "UPDATE records SET wrapped_key = %s, kek_version = %s WHERE token = %s", [*before, token]
+        "UPDATE records SET wrapped_key = %s, kek_version = %s, bound_by = %s, bound_path = %s"
+        " WHERE token = %s",
+        [*before, token],
     )
     work.run(STOP)
     done = row(stage, rotation)
@@ -435,7 +440,7 @@ def test_a_changed_key_halts_the_rotation(stage: Stage, work: Any) -> None:
         1,
         1,
     )
-    assert [alarm.reason for alarm in alarms] == ["rotation_halted"]
+    assert [alarm.reason for alarm in alarms] == ["wrapped_key_substituted", "rotation_halted"]
     with stage.admin() as admin:
         assert admin.read_key(KEY).min_decryption_version < halted.row.target
     grant = stage.granted(standing(good))

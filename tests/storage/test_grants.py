@@ -333,7 +333,7 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
             f"ledger_tree.{name}"
             for name in ("origin", "size", "root", "signed_size", "unsigned_since")
         }
-        | {"records.wrapped_key", "records.kek_version"}
+        | {f"records.{name}" for name in ("wrapped_key", "kek_version", "bound_by", "bound_path")}
         | {f"disclosure_decisions.comment_{name}" for name in ("wrapped_key", "kek_version")}
         | {f"holds.details_{name}" for name in ("wrapped_key", "kek_version")}
         | {f"holds.release_{name}" for name in ("wrapped_key", "kek_version")}

@@ -472,12 +472,15 @@ def prepared_vault(
 ) -> tuple[VaultMount, Path]:
     """The declared keys and roles applied, and a folder for secret-ids."""
     folder = tmp_path_factory.mktemp("spool")
-    folder.chmod(0o700)
-    admin = admin_of(stage_mount)
-    inventory = declared.load(mount=stage_mount.mount, prefix=stage_mount.prefix)
-    key_inventory.apply(inventory, admin)
-    admin.close()
+    _prepare(stage_mount, folder)
     return stage_mount, folder
+
+
+def _prepare(mount: VaultMount, folder: Path) -> None:
+    folder.chmod(0o700)
+    admin = admin_of(mount)
+    key_inventory.apply(declared.load(mount=mount.mount, prefix=mount.prefix), admin)
+    admin.close()
 
 
 @pytest.fixture(scope="session")
@@ -485,8 +488,12 @@ def settings_for(
     stage_database: Database, prepared_vault: tuple[VaultMount, Path]
 ) -> Callable[[ProcessRole], Settings]:
     """Makes settings of a process role, and fresh secret-ids for two such processes."""
-    mount, folder = prepared_vault
+    return _settings_maker(stage_database, *prepared_vault)
 
+
+def _settings_maker(
+    stage_database: Database, mount: VaultMount, folder: Path
+) -> Callable[[ProcessRole], Settings]:
     def settings(role: ProcessRole) -> Settings:
         admin = admin_of(mount)
         for vault_role in ROLES:  # more logins than the processes of a story need
@@ -531,6 +538,10 @@ def worker(settings_for: Callable[[ProcessRole], Settings]) -> Iterator[Services
 @pytest.fixture(scope="session")
 def cast(services: Services) -> Cast:
     """The first principals."""
+    return _cast(services)
+
+
+def _cast(services: Services) -> Cast:
     assert services.principals is not None
     issued = services.principals.bootstrap(PEOPLE, keep=lambda _: None)
     return Cast(
@@ -564,6 +575,27 @@ def stage(  # noqa: PLR0917 -- pytest passes fixtures by name
         mount=stage_mount,
         settings_for=settings_for,
     )
+
+
+@contextmanager
+def stage_of_its_own(postgres: DatabaseServer, vault: VaultServer, folder: Path) -> Iterator[Stage]:
+    """A stage that nobody else plays on, for stories about all that there is."""
+    with postgres.migrated(upgrade) as database, fresh_mount(vault) as mount:
+        _prepare(mount, folder)
+        settings = _settings_maker(database, mount, folder)
+        services, worker = build(settings(ProcessRole.ALL)), build(settings(ProcessRole.WORKER))
+        try:
+            yield Stage(
+                services=services,
+                worker=worker,
+                cast=_cast(services),
+                database=database,
+                mount=mount,
+                settings_for=settings,
+            )
+        finally:
+            services.close()
+            worker.close()
 
 
 @pytest.fixture

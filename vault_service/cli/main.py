@@ -34,7 +34,7 @@ _LAZY: Final = {
     "holds": _HERE + "holds:group",
     "principals": _HERE + "principals:group",
     "ledger": _HERE + "ledger:group",
-    "keys": _HERE + "rotation_commands:group",
+    "keys": _HERE + "key_verify:group",
     "audit": _HERE + "audit:group",
     "database": _HERE + "database:group",
     "policy": _HERE + "policy:group",

@@ -74,6 +74,7 @@ class Event(StrEnum):
     VAULT_KEY_CONFIGURED = "vault_key.configured"
     VAULT_KEY_ROTATED = "vault_key.rotated"
     VAULT_KEY_REWRAPPED = "vault_key.rewrapped"
+    VAULT_KEY_ADOPTED = "vault_key.adopted"
     VAULT_KEY_RETIRED = "vault_key.retired"
     VAULT_KEY_TRIMMED = "vault_key.trimmed"
     ROTATION_STARTED = "rotation.started"
@@ -175,6 +176,8 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
         Event.VAULT_KEY_CONFIGURED: _shape("key", _KEY_DETAILS),
         Event.VAULT_KEY_ROTATED: _shape("key", _KEY_DETAILS),
         Event.VAULT_KEY_REWRAPPED: _shape("key count", _KEY_DETAILS + " remaining rotation"),
+        # Wrapped keys of before bindings, taken for genuine as they were found.
+        Event.VAULT_KEY_ADOPTED: _shape("count", "remaining"),
         Event.VAULT_KEY_RETIRED: _shape("key", _KEY_DETAILS + " rotation"),
         Event.VAULT_KEY_TRIMMED: _shape("key", _KEY_DETAILS),
         Event.ROTATION_STARTED: _shape("key", _KEY_DETAILS + " total rotation reason"),

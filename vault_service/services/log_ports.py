@@ -36,11 +36,12 @@ class LogState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingEntry:
-    """An entry taken out of the outbox."""
+    """An entry taken out of the outbox; `wrapped_keys` as `bindings` has it, None without one."""
 
     id: UUID
     entry: bytes
     created_at: datetime
+    wrapped_keys: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,7 @@ class Appended:
     Attributes:
         first_leaf: index of the batch's first entry.
         ids: ids of the entries, in the order of their leaves.
+        wrapped_keys: their commitments to wrapped keys, None where they have none.
         tiles: full tiles: (level, number, hashes).
         edge: the new edge.
         changed: levels of the edge that changed.
@@ -80,6 +82,7 @@ class Appended:
 
     first_leaf: int
     ids: tuple[UUID, ...]
+    wrapped_keys: tuple[bytes | None, ...]
     tiles: tuple[tuple[int, int, bytes], ...]
     edge: Edge
     changed: tuple[int, ...]

@@ -20,6 +20,7 @@ from keys.fingerprint import Fingerprint
 from keys.secret import Secret
 from vault_service.services.accounting_ports import Accounts
 from vault_service.services.alarm_ports import AlarmMarks
+from vault_service.services.binding_ports import Binding, Bindings
 from vault_service.services.budget_ports import BudgetBook
 from vault_service.services.dpop_ports import Proofs
 from vault_service.services.evidence_ports import Evidence
@@ -95,6 +96,7 @@ class NewRecord:
     metadata: Mapping[str, str] | None
     reference: str | None
     expires_at: datetime | None
+    binding: Binding | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -709,6 +711,11 @@ class Transaction(Protocol):
     @property
     def webhooks(self) -> WebhookOutbox:
         """The repository of webhooks."""
+        ...
+
+    @property
+    def bindings(self) -> Bindings:
+        """The repository of what binds wrapped keys to the ledger."""
         ...
 
     def rollback(self) -> None:

@@ -11,13 +11,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 from keys.data_keys import MAX_BATCH, WrappedKey
 from vault_service.ledger.entries import Event
-from vault_service.services.audit import Audit
-from vault_service.services.ports import UnitOfWork
+from vault_service.services import bindings
+from vault_service.services.alarms import Alarms
+from vault_service.services.audit import Audit, new_entry_id
+from vault_service.services.ports import Transaction, UnitOfWork
 from vault_service.services.rotation_ports import (
     KeyRotator,
     RotationRow,
@@ -33,6 +37,9 @@ WINDOW: Final = 1_000
 COUNTED: Final = 20_000
 # Threads of one worker: while one waits for Vault another writes.
 LANES: Final = 2
+SUBSTITUTED: Final = "wrapped_key_substituted"
+# A pass that meets the same row again has nothing new to tell.
+QUIET: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +58,23 @@ class Rewrapping:
         uow: the worker's units of work.
         rotator: Vault. Its calls must end soon, for rows are locked meanwhile.
         audit: makes the entries.
+        alarms: raises alarms.
         lanes: threads of a pass.
     """
 
     def __init__(
-        self, *, uow: UnitOfWork, rotator: KeyRotator, audit: Audit, lanes: int = LANES
+        self,
+        *,
+        uow: UnitOfWork,
+        rotator: KeyRotator,
+        audit: Audit,
+        alarms: Alarms,
+        lanes: int = LANES,
     ) -> None:
         self._uow = uow
         self._rotator = rotator
         self._audit = audit
+        self._alarms = alarms
         self._lanes = lanes
 
     def rewrap(self, rotation: RotationRow, stop: threading.Event) -> Passed:
@@ -132,19 +147,24 @@ class Rewrapping:
             )
             if not taken:
                 return [], 0
-            results = self._rotator.rewrap([each.wrapped for each in taken])
+            held = self._held(tx, taken)
+            results = self._rotator.rewrap([each.wrapped for each in held])
             done = [
-                WrappedRow(row=each.row, wrapped=result)
-                for each, result in zip(taken, results, strict=True)
+                replace(each, wrapped=result)
+                for each, result in zip(held, results, strict=True)
                 if isinstance(result, WrappedKey) and result.kek_version >= rotation.target
             ]
             if done:
+                entry = new_entry_id()
+                commitments, done = _bound(entry, done)
                 tx.wrapped.put(place, done)
                 tx.outbox.append(
                     self._audit.entries(
                         Event.VAULT_KEY_REWRAPPED,
                         ACTOR,
                         at=tx.clock.now(),
+                        entry_id=entry,
+                        commitments=commitments,
                         key=rotation.key,
                         count=len(done),
                         details={"rotation": rotation.id, "to_version": rotation.target},
@@ -152,3 +172,36 @@ class Rewrapping:
                 )
                 tx.rotations.add(rotation.id, len(done))
         return taken, len(done)
+
+    def _held(self, tx: Transaction, taken: list[WrappedRow]) -> list[WrappedRow]:
+        """Those that are bound as the ledger says; rewrapping another would make it pass for one.
+
+        What is left counts as refused, so that the rotation halts and somebody looks.
+        """
+        claims = {each.row: bindings.claim(each.bound) for each in taken if each.bound is not None}
+        broken = bindings.unbound(tx.bindings, claims)
+        for each in taken:
+            if each.row in broken and each.bound is not None:
+                name = each.bound.token
+                self._alarms.raise_in(
+                    tx, SUBSTITUTED, ACTOR, subject=name, quiet=QUIET, tokens=[name]
+                )
+        return [each for each in taken if each.row not in broken]
+
+
+def _bound(entry: str, done: list[WrappedRow]) -> tuple[dict[str, str], list[WrappedRow]]:
+    """The commitment of a batch, and its rows with their new bindings."""
+    rows = [
+        replace(each, bound=replace(each.bound, wrapped=each.wrapped))
+        for each in done
+        if each.bound is not None
+    ]
+    commitments, made = bindings.bind(
+        UUID(entry), [bindings.leaf_of(each.bound) for each in rows if each.bound is not None]
+    )
+    if not made:
+        return commitments, done
+    return commitments, [
+        replace(each, bound=each.bound and replace(each.bound, binding=binding))
+        for each, binding in zip(rows, made, strict=True)
+    ]

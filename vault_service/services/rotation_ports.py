@@ -12,6 +12,7 @@ from keys.data_keys import WrappedKey
 from keys.errors import CiphertextRejected
 from keys.operations import KeyInfo
 from keys.rotation import Begun
+from vault_service.services.binding_ports import BoundRow
 
 # A row's key within its table.
 RowKey = tuple[object, ...]
@@ -130,10 +131,11 @@ class Rotations(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrappedRow:
-    """One wrapped key and where it lies."""
+    """One wrapped key and where it lies; with its binding where it is a record's."""
 
     row: RowKey
     wrapped: WrappedKey
+    bound: BoundRow | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -195,6 +195,7 @@ def _batch(state: LogState, waiting: Sequence[WaitingEntry], log: LogReading) ->
     return Appended(
         first_leaf=first,
         ids=tuple(each.id for each in waiting),
+        wrapped_keys=tuple(each.wrapped_keys for each in waiting),
         tiles=growth.tiles,
         edge=growth.edge,
         changed=growth.changed,

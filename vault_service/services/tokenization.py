@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Final
+from uuid import UUID
 
 from keys.envelope import Context, seal
 from vault_service.domain import freetext, tokens
@@ -27,8 +28,8 @@ from vault_service.domain.classes import DataClass, rule, tokenizable
 from vault_service.domain.values import Value, parse
 from vault_service.errors import InvalidInput, NotFound, ServiceError, Unavailable
 from vault_service.ledger.entries import Event
-from vault_service.services import replay
-from vault_service.services.audit import Audit
+from vault_service.services import bindings, replay
+from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.context import Caller
 from vault_service.services.gather import Gather
 from vault_service.services.ports import (
@@ -110,6 +111,7 @@ class _Work:
     items: list[_Item] = field(default_factory=list)
     claim: replay.Claim | None = None
     answer: TokenizeAnswer | ServiceError | None = None
+    entry: str = field(default_factory=new_entry_id)
 
     def settle(self) -> TokenizeAnswer:
         """Every slot has its result now."""
@@ -264,8 +266,17 @@ class Tokenization:
     ) -> list[tuple[_Work, TokenizeAnswer | ServiceError]]:
         """The unit of work. Answers count only once it has committed."""
         fresh, repeated = self._claim(tx, works)
-        wanted = {item.identity for work in fresh for item in work.items} & offered.keys()
-        stands, ended = _upsert(tx, [offered[identity] for identity in wanted])
+        # Each value is bound by the entry of the first work that brings it.
+        committed, bound = bindings.shared(
+            (
+                (UUID(work.entry), [i.identity for i in work.items if i.identity in offered])
+                for work in fresh
+            ),
+            lambda identity: _leaf(offered[identity]),
+        )
+        stands, ended = _upsert(
+            tx, [replace(offered[identity], binding=binding) for identity, binding in bound.items()]
+        )
         now = tx.clock.now()
         for customer, gone in ended.items():
             tx.outbox.append(
@@ -282,7 +293,7 @@ class Tokenization:
                     item, offered.get(item.identity), stands.get(item.identity), named
                 )
             answer = work.settle()
-            entries += self._entries(work, answer, now)
+            entries += self._entries(work, answer, now, committed[UUID(work.entry)])
             answers.append((work, answer))
         tx.outbox.append(entries)
         kept = [
@@ -330,18 +341,23 @@ class Tokenization:
             lambda: self._fingerprints.candidates([replay.bound(work.request.body)])[0],
         )
 
-    def _entries(self, work: _Work, answer: TokenizeAnswer, now: datetime) -> list[OutboxEntry]:
+    def _entries(
+        self, work: _Work, answer: TokenizeAnswer, now: datetime, commitments: Mapping[str, str]
+    ) -> list[OutboxEntry]:
         views = [result for result in answer.results if isinstance(result, TokenView)]
         customers = {view.customer for view in views}
+        created = sum(not view.deduplicated for view in views)
         return self._audit.entries(
             Event.TOKENS_CREATED,
             work.request.caller,
             at=now,
+            entry_id=work.entry,
+            commitments=commitments if created else {},
             tokens=list(dict.fromkeys(view.id for view in views)),
             customer=customers.pop() if len(customers) == 1 else None,
             count=len(views),
             details={
-                "created": sum(not view.deduplicated for view in views),
+                "created": created,
                 "deduplicated": sum(view.deduplicated for view in views),
                 "refused": len(answer.results) - len(views),
             },
@@ -459,6 +475,11 @@ def _upsert(
     for customer, token in tx.records.erase_expired_duplicates(pending):
         ended[customer].append(token)
     return stands | _offered(tx, pending), ended
+
+
+def _leaf(row: NewRecord) -> bytes:
+    digest = bindings.envelope_hash(row.envelope)
+    return bindings.leaf(row.token, FIRST_VERSION, row.wrapped_key, digest)
 
 
 def _offered(tx: Transaction, rows: Sequence[NewRecord]) -> dict[_Identity, MaskedRecord]:

@@ -31,11 +31,12 @@ FROM ledger_tree t WHERE t.id = 1
 _TAKE: Final = b"""
 DELETE FROM ledger_outbox WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM ledger_outbox ORDER BY created_at, id LIMIT %b
-)) RETURNING id, entry, created_at
+)) RETURNING id, entry, created_at, wrapped_keys
 """
 _LEAVES: Final = b"""
-INSERT INTO ledger_leaves (id, leaf)
-SELECT id, %b + place - 1 FROM unnest(%b::uuid[]) WITH ORDINALITY AS offered (id, place)
+INSERT INTO ledger_leaves (id, leaf, wrapped_keys)
+SELECT id, %b + place - 1, wrapped_keys
+FROM unnest(%b::uuid[], %b::bytea[]) WITH ORDINALITY AS offered (id, wrapped_keys, place)
 """
 _TILES: Final = b"""
 INSERT INTO ledger_tiles (level, number, hashes)
@@ -136,7 +137,7 @@ class SqlLog:
     def take(self, limit: int) -> list[WaitingEntry]:
         """Take the oldest entries out of the outbox, oldest first."""
         taken = [
-            WaitingEntry(id=row[0], entry=row[1], created_at=row[2])
+            WaitingEntry(id=row[0], entry=row[1], created_at=row[2], wrapped_keys=row[3])
             for row in self._session.rows(_TAKE, (limit,))
         ]
         return sorted(taken, key=lambda each: (each.created_at, each.id))
@@ -144,7 +145,7 @@ class SqlLog:
     def append(self, batch: Appended) -> None:
         """Write a batch; the log must be locked."""
         put = self._session.defer
-        put(_LEAVES, (batch.first_leaf, list(batch.ids)))
+        put(_LEAVES, (batch.first_leaf, list(batch.ids), list(batch.wrapped_keys)))
         if batch.tiles:
             put(_TILES, tuple(map(list, zip(*batch.tiles, strict=True))))
         changed = list(batch.changed)

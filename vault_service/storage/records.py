@@ -40,19 +40,19 @@ _UPSERT: Final = (
     b"""
 INSERT INTO records AS r (
     bucket, token, customer, class, format, variant, mask, fingerprint, fingerprint_version,
-    envelope, wrapped_key, kek, kek_version, metadata, reference, expires_at
+    envelope, wrapped_key, kek, kek_version, metadata, reference, expires_at, bound_by, bound_path
 )
 SELECT
     o.bucket, o.token, o.customer, o.class, o.format, o.variant, o.mask::jsonb, o.fingerprint,
     o.fingerprint_version, o.envelope, o.wrapped_key, o.kek, o.kek_version, o.metadata::jsonb,
-    o.reference, o.expires_at
+    o.reference, o.expires_at, o.bound_by, o.bound_path
 FROM unnest(
     %b::smallint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
     %b::bytea[], %b::integer[], %b::bytea[], %b::text[], %b::text[], %b::integer[], %b::text[],
-    %b::text[], %b::timestamptz[]
+    %b::text[], %b::timestamptz[], %b::uuid[], %b::bytea[]
 ) AS o (
     bucket, token, customer, class, format, variant, mask, fingerprint, fingerprint_version,
-    envelope, wrapped_key, kek, kek_version, metadata, reference, expires_at
+    envelope, wrapped_key, kek, kek_version, metadata, reference, expires_at, bound_by, bound_path
 )
 JOIN customers AS c ON c.bucket = o.bucket AND c.id = o.customer AND c.erased_at IS NULL
 LEFT JOIN key_floors AS f ON f.key = o.kek
@@ -153,6 +153,8 @@ class SqlRecords:
                 [None if new.metadata is None else _json(new.metadata) for new in offered],
                 [new.reference for new in offered],
                 [new.expires_at for new in offered],
+                [new.binding and new.binding.entry for new in offered],
+                [new.binding and new.binding.path for new in offered],
             ),
         )
         if rows:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Computed,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -81,7 +82,7 @@ customers: Final = Table(
 )
 
 # The columns that only the reveal and rotation roles may read.
-SEALED_COLUMNS: Final = ("envelope", "wrapped_key")
+SEALED_COLUMNS: Final = ("envelope", "wrapped_key", "envelope_hash", "bound_by", "bound_path")
 
 records: Final = Table(
     "records",
@@ -108,6 +109,11 @@ records: Final = Table(
     _time("expires_at"),
     _time("erased_at"),
     _time("held_until"),
+    # What binds wrapped key and envelope to a ledger entry: services.bindings.
+    Column("envelope_hash", LargeBinary, Computed("sha256(envelope)", persisted=True)),
+    Column("bound_by", UUID(as_uuid=True)),
+    Column("bound_path", LargeBinary),
+    CheckConstraint("(bound_by IS NULL) = (bound_path IS NULL)", name="bound"),
     PrimaryKeyConstraint("bucket", "token"),
     # Deduplication, and by its prefix the listing of a customer's records.
     UniqueConstraint("bucket", "customer", "class", "fingerprint", "variant"),
@@ -193,6 +199,18 @@ ledger_outbox: Final = Table(
     Column("id", UUID(as_uuid=True), nullable=False),
     Column("entry", LargeBinary, nullable=False),
     _time("created_at", nullable=False, now=True),
+    # The entry's commitment to wrapped keys, as its 64 hex digits, for roles that read no entries.
+    Column(
+        "wrapped_keys",
+        LargeBinary,
+        Computed(
+            # As PostgreSQL spells it: the 64 characters behind `"wrapped_keys":"`.
+            r"CASE WHEN position('\x22777261707065645f6b657973223a22'::bytea IN entry) > 0 THEN"
+            r" substring(entry FROM position('\x22777261707065645f6b657973223a22'::bytea IN entry)"
+            " + 16 FOR 64) ELSE NULL::bytea END",
+            persisted=True,
+        ),
+    ),
     PrimaryKeyConstraint("bucket", "id"),
     _bucket_range(),
     CheckConstraint("octet_length(entry) <= 4096", name="entry_size"),
@@ -264,6 +282,7 @@ ledger_leaves: Final = Table(
     metadata,
     Column("id", UUID(as_uuid=True), primary_key=True),
     Column("leaf", BigInteger, nullable=False),
+    Column("wrapped_keys", LargeBinary),
 )
 
 ledger_checkpoints: Final = Table(

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from vault_service.storage.accounting import SqlAccounts
 from vault_service.storage.alarms import SqlAlarms
+from vault_service.storage.bindings import SqlBindings
 from vault_service.storage.budgets import SqlBudgets
 from vault_service.storage.census import SqlCensus
 from vault_service.storage.customers import SqlCustomers
@@ -176,6 +177,11 @@ class SqlTransaction:
     def webhooks(self) -> SqlWebhooks:
         """Messages to the company's own systems."""
         return SqlWebhooks(self._session)
+
+    @property
+    def bindings(self) -> SqlBindings:
+        """What binds wrapped keys to the ledger."""
+        return SqlBindings(self._session)
 
     def rollback(self) -> None:
         """Undo everything; the block's end then commits nothing."""

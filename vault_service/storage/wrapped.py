@@ -7,27 +7,33 @@ needs no index of its own, and a rewrap that touches no indexed column can stay 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy.dialects import postgresql
 
 from keys.data_keys import WrappedKey
+from vault_service.services.binding_ports import BoundRow
 from vault_service.services.rotation_ports import RowKey, Tally, WrappedRow
-from vault_service.storage.session import Session
+from vault_service.storage.bindings import binding
+from vault_service.storage.session import Row, Session
 from vault_service.storage.tables import metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A column with wrapped keys: its table, the primary key, and the columns that go with it."""
+    """A column with wrapped keys: its table, the primary key, and the columns that go with it.
+
+    `bound` says that its rows are bound to the ledger, as `services.bindings` has it.
+    """
 
     table: str
     keys: tuple[str, ...]
     wrapped: str
     kek: str
     version: str
+    bound: bool = False
 
     @property
     def name(self) -> str:
@@ -42,6 +48,7 @@ PLACES: Final = (
         wrapped="wrapped_key",
         kek="kek",
         version="kek_version",
+        bound=True,
     ),
     Place(
         table="disclosures",
@@ -98,15 +105,17 @@ WHERE {wrapped} IS NOT NULL AND {bounds} GROUP BY 1, 2, 3
 """
 # Rows of a rival are left to it: a walk waits for nobody and so is nobody's deadlock.
 _TAKE: Final = """
-SELECT {wrapped}, {version}, {keys} FROM {table}
+SELECT {wrapped}, {version}, {keys}{binding} FROM {table}
 WHERE {kek} = %b AND ({version} < %b OR NOT {sound}) AND {bounds}
 ORDER BY {keys} LIMIT %b FOR NO KEY UPDATE SKIP LOCKED
 """
 _PUT: Final = """
-UPDATE {table} AS t SET {wrapped} = n.wrapped, {version} = n.version
-FROM unnest(%b::text[], %b::integer[], {arrays}) AS n (wrapped, version, {keys})
+UPDATE {table} AS t SET {wrapped} = n.wrapped, {version} = n.version{bind}
+FROM unnest(%b::text[], %b::integer[], {arrays}{bound}) AS n (wrapped, version, {keys}{names})
 WHERE {same}
 """
+_BINDING: Final = ", version, envelope_hash, bound_by, bound_path"
+_BIND: Final = ", bound_by = n.bound_by, bound_path = n.bound_path"
 
 
 class _Statements:
@@ -123,12 +132,16 @@ class _Statements:
             "version": place.version,
             "keys": ", ".join(place.keys),
             "sound": _SOUND.format(wrapped=place.wrapped, version=place.version),
+            "binding": _BINDING if place.bound else "",
         }
         self._row = ", ".join(f"%b::{kind}" for kind in types)
         self.put = self._filled(
             _PUT,
             arrays=", ".join(f"%b::{kind}[]" for kind in types),
             same=" AND ".join(f"t.{key} = n.{key}" for key in place.keys),
+            bind=_BIND if place.bound else "",
+            bound=", %b::uuid[], %b::bytea[]" if place.bound else "",
+            names=", bound_by, bound_path" if place.bound else "",
         )
 
     def bounded(
@@ -189,21 +202,14 @@ class SqlWrappedKeys:
         limit: int,
     ) -> list[WrappedRow]:
         """Lock rows of a window that are wrapped below a version; those of rivals are skipped."""
-        _, statements = _BY_NAME[place]
+        where, statements = _BY_NAME[place]
         statement, bounds = statements.bounded(_TAKE, after, end)
-        return [
-            WrappedRow(
-                row=tuple(row),
-                wrapped=WrappedKey(kek=kek, kek_version=version, ciphertext=ciphertext),
-            )
-            for ciphertext, version, *row in self._session.rows(
-                statement, (kek, below, *bounds, limit)
-            )
-        ]
+        rows = self._session.rows(statement, (kek, below, *bounds, limit))
+        return [_wrapped(where, kek, row) for row in rows]
 
     def put(self, place: str, rows: Sequence[WrappedRow]) -> None:
         """Store rewrapped keys in rows that were taken."""
-        _, statements = _BY_NAME[place]
+        where, statements = _BY_NAME[place]
         if rows:
             self._session.defer(
                 statements.put,
@@ -211,5 +217,33 @@ class SqlWrappedKeys:
                     [each.wrapped.ciphertext for each in rows],
                     [each.wrapped.kek_version for each in rows],
                     *([*column] for column in zip(*(each.row for each in rows), strict=True)),
+                    *(_bound(rows) if where.bound else ()),
                 ),
             )
+
+
+def _wrapped(place: Place, kek: str, row: Row) -> WrappedRow:
+    ciphertext, version, *rest = row
+    wrapped = WrappedKey(kek=kek, kek_version=version, ciphertext=ciphertext)
+    key = tuple(rest[: len(place.keys)])
+    if not place.bound:
+        return WrappedRow(row=key, wrapped=wrapped)
+    number, digest, entry, path = rest[len(place.keys) :]
+    return WrappedRow(
+        row=key,
+        wrapped=wrapped,
+        bound=BoundRow(
+            bucket=rest[0],
+            token=rest[1],
+            version=number,
+            wrapped=wrapped,
+            envelope_hash=digest,
+            binding=binding(entry, path),
+        ),
+    )
+
+
+def _bound(rows: Sequence[WrappedRow]) -> Iterator[list[object]]:
+    bound = [each.bound.binding if each.bound else None for each in rows]
+    yield [each and each.entry for each in bound]
+    yield [each and each.path for each in bound]

@@ -1,0 +1,100 @@
+"""`vault-service keys verify|adopt`: the records' wrapped keys, compared with the ledger.
+
+Joins the group of `rotation_commands`. These talk to the database, and to nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+from rich.text import Text
+
+from vault_service import settings
+from vault_service.cli import rotation_commands, screen
+from vault_service.cli.commands import PlainCommand
+from vault_service.cli.exits import ExitCode
+from vault_service.cli.key_commands import group
+from vault_service.cli.ledger_files import progress_bar
+from vault_service.cli.session import session
+from vault_service.services.binding_check import Checked
+
+# The group with all that is in it: importing the other commands is what makes them join.
+__all__ = ["group", "rotation_commands"]
+
+# Findings that a screen shows; JSON has all.
+_SHOWN: Final = 100
+
+
+@group.command("verify", cls=PlainCommand)
+def verify() -> None:
+    """Compare every record's wrapped key with the ledger entry that made it. Exit 5 on a finding.
+
+    Needs VAULT_SERVICE_DATABASE_OWNER_URL, and changes nothing. That the log itself is the one that
+    was signed is for `ledger verify` to say: run both.
+    """
+    # Loaded here: the rest of this group waits for no service to load.
+    from vault_service import bootstrap  # noqa: PLC0415
+
+    with bootstrap.binding_check(settings.load()) as check, progress_bar("Comparing") as bar:
+        tasks = {name: bar.add_task(name, total=None) for name in ("entries", "records")}
+        found = check.run(
+            progress=lambda what, done, of: bar.update(tasks[what], completed=done, total=of)
+        )
+    if session().as_json:
+        screen.write_json(_plain(found))
+    else:
+        _show(found)
+    if found.findings:
+        click.get_current_context().exit(ExitCode.CONFLICT)
+
+
+@group.command("adopt", cls=PlainCommand)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def adopt(*, yes: bool) -> None:
+    """Bind the records of before bindings to the ledger, as they are found. Once, after an upgrade.
+
+    Needs VAULT_SERVICE_DATABASE_WORKER_URL. Whatever is adopted later is a finding of `verify`.
+    """
+    from vault_service import bootstrap  # noqa: PLC0415
+
+    if not yes:
+        click.confirm("Take every wrapped key without a binding for genuine?", abort=True, err=True)
+    with bootstrap.adoption(settings.load()) as adoption, progress_bar("Binding") as bar:
+        task = bar.add_task("records", total=None)
+        done = adoption.run(progress=lambda count: bar.update(task, completed=count))
+    if session().as_json:
+        screen.write_json({"adopted": done})
+    else:
+        screen.write_line(f"{done} records bound.")
+
+
+def _plain(found: Checked) -> dict[str, object]:
+    return {
+        "ok": not found.findings,
+        "records": found.records,
+        "erased": found.erased,
+        "entries": found.entries,
+        "archived": found.archived,
+        "seconds": round(found.seconds, 3),
+        "findings": [{"code": each.code, "subject": each.subject} for each in found.findings],
+    }
+
+
+def _show(found: Checked) -> None:
+    rate = (found.records + found.entries) / max(found.seconds, 0.001)
+    screen.write_facts(
+        {
+            "records": found.records,
+            "erased": found.erased,
+            "entries": found.entries,
+            "entries in archives": found.archived or None,
+            "rate": f"{rate:.0f} records and entries a second",
+            "findings": len(found.findings) or "none",
+        }
+    )
+    if found.findings:
+        screen.write_table(
+            ("finding", "what"),
+            ((Text(each.code, style="bold red"), each.subject) for each in found.findings[:_SHOWN]),
+        )

@@ -1,0 +1,157 @@
+"""Binds a record's wrapped key and envelope to the ledger entry of whoever wrote them.
+
+Vault wraps for everybody who may wrap, so a wrapped key that opens proves nothing about where it
+comes from: whoever writes in the database and may wrap could seal a value of his own for any row.
+So each entry of a creation or a rewrap commits to what it wrote, and each row names its entry and
+keeps the path to the commitment.
+
+    leaf        = SHA-256(0x00 || LP("wk1", token, record version, KEK, wrapped key,
+                                     SHA-256(envelope)))             LP as in keys.canonical
+    commitment  = root of the Merkle tree of RFC 6962 over the leaves of one entry
+    path        = place u16 | leaves u16 | audit path, 32 bytes a step, leaf upwards; big-endian
+
+The entry has the commitment as `commitments.wrapped_keys`. It tells nothing of a value: a wrapped
+key is random. A row that was erased has nothing left that its path could be shown for. Another form
+of leaf or path gets another label; a row's binding is written anew by each rewrap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+from uuid import UUID
+
+from keys.canonical import lp
+from keys.data_keys import WrappedKey
+from vault_service.domain.tokens import bucket_of
+from vault_service.ledger import merkle
+from vault_service.ledger.faults import LogError
+from vault_service.services.binding_ports import Binding, Bindings, BoundRow
+
+LABEL: Final = "wk1"
+# The name of the commitment in an entry; the tables of outbox and index cut it out by this name.
+COMMITMENT: Final = "wrapped_keys"
+_HEAD: Final = struct.Struct(">HH")
+
+_K = TypeVar("_K", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A row with what it says of itself, to be compared with the entry that it names."""
+
+    bucket: int
+    leaf: bytes
+    binding: Binding | None
+
+
+def leaf(token: str, version: int, wrapped: WrappedKey, envelope_hash: bytes) -> bytes:
+    """The leaf of one record; `envelope_hash` is the SHA-256 of its envelope."""
+    return merkle.leaf_hash(
+        lp(LABEL, token, version, wrapped.kek, wrapped.ciphertext, envelope_hash)
+    )
+
+
+def leaf_of(row: BoundRow) -> bytes:
+    """The leaf of a stored record."""
+    return leaf(row.token, row.version, row.wrapped, row.envelope_hash)
+
+
+def claim(row: BoundRow) -> Claim:
+    """What a stored record says of itself."""
+    return Claim(bucket=row.bucket, leaf=leaf_of(row), binding=row.binding)
+
+
+def envelope_hash(envelope: bytes) -> bytes:
+    """The hash of an envelope as a leaf has it."""
+    return hashlib.sha256(envelope).digest()
+
+
+def bind(entry: UUID, leaves: Sequence[bytes]) -> tuple[dict[str, str], list[Binding]]:
+    """The commitment that an entry has to make to these leaves, and the binding of each.
+
+    Of no leaves there is no commitment.
+    """
+    if not leaves:
+        return {}, []
+    levels = [list(leaves)]
+    while len(level := levels[-1]) > 1:
+        pairs = [
+            merkle.node_hash(level[place], level[place + 1])
+            for place in range(0, len(level) - 1, 2)
+        ]
+        # What has no neighbour goes up as it is: that is the tree of RFC 6962, built from below.
+        levels.append(pairs + level[len(pairs) * 2 :])
+    return {COMMITMENT: levels[-1][0].hex()}, [
+        Binding(entry=entry, path=_path(levels, place)) for place in range(len(leaves))
+    ]
+
+
+def _path(levels: Sequence[Sequence[bytes]], place: int) -> bytes:
+    steps = [_HEAD.pack(place, len(levels[0]))]
+    for level in levels[:-1]:
+        if (place ^ 1) < len(level):
+            steps.append(level[place ^ 1])
+        place >>= 1
+    return b"".join(steps)
+
+
+def root(claimed: bytes, path: bytes) -> bytes | None:
+    """The commitment that this leaf and path lead to, as an entry spells it; None of no path."""
+    proof = path[_HEAD.size :]
+    if len(path) < _HEAD.size or len(proof) % merkle.HASH_SIZE:
+        return None
+    place, size = _HEAD.unpack_from(path)
+    steps = [proof[start : start + 32] for start in range(0, len(proof), merkle.HASH_SIZE)]
+    try:
+        return merkle.included_root(claimed, place, size, steps).hex().encode()
+    except LogError:
+        return None
+
+
+def unbound(bindings: Bindings, claims: Mapping[_K, Claim]) -> set[_K]:
+    """Those of some rows that are not what the entry that they name has committed to.
+
+    Raises:
+        Unavailable: the database is.
+    """
+    # An entry waits in the bucket of its customer, which is the row's, or in that of its own id.
+    places = {
+        (bucket, claim.binding.entry)
+        for claim in claims.values()
+        if claim.binding is not None
+        for bucket in (claim.bucket, bucket_of(str(claim.binding.entry)))
+    }
+    committed = bindings.committed(list(places)) if places else {}
+    return {name for name, claim in claims.items() if not _holds(claim, committed)}
+
+
+def _holds(claim: Claim, committed: Mapping[UUID, bytes]) -> bool:
+    if claim.binding is None:
+        return False
+    expected = committed.get(claim.binding.entry)
+    return expected is not None and root(claim.leaf, claim.binding.path) == expected
+
+
+def shared(
+    offered: Iterable[tuple[UUID, Iterable[_K]]], leaf_of: Callable[[_K], bytes]
+) -> tuple[dict[UUID, dict[str, str]], dict[_K, Binding]]:
+    """Bind rows that several entries name to the first that does.
+
+    Args:
+        offered: each entry with the names of its rows.
+        leaf_of: the leaf of a row.
+
+    Returns:
+        The commitment of each entry, and the binding of each row.
+    """
+    commitments: dict[UUID, dict[str, str]] = {}
+    bound: dict[_K, Binding] = {}
+    for entry, names in offered:
+        own = [name for name in dict.fromkeys(names) if name not in bound]
+        commitments[entry], made = bind(entry, [leaf_of(name) for name in own])
+        bound.update(zip(own, made, strict=True))
+    return commitments, bound
