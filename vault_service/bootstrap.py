@@ -66,6 +66,7 @@ from vault_service.services.lifecycle import Lifecycle
 from vault_service.services.log_guard import LogGuard
 from vault_service.services.log_keeper import LogKeeper
 from vault_service.services.log_reading import LedgerReading
+from vault_service.services.notices import Notices
 from vault_service.services.possession import Possession
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
@@ -79,6 +80,7 @@ from vault_service.services.sequencing import KEY_NAME as LEDGER_KEY
 from vault_service.services.sequencing import Sequencer
 from vault_service.services.token_keys import KEY_NAME, TokenKeys
 from vault_service.services.tokenization import Tokenization
+from vault_service.services.transparency import Transparency
 from vault_service.services.webhook_delivery import PERIOD as WEBHOOK_PERIOD
 from vault_service.services.webhook_delivery import Endpoint, WebhookDelivery, WebhookPost
 from vault_service.services.webhooks import parse_secret
@@ -118,6 +120,8 @@ class Services:
     accounting: Accounting | None = None
     evidence: EvidenceDocuments | None = None
     holds: LegalHolds | None = None
+    notices: Notices | None = None
+    transparency: Transparency | None = None
     granting: Granting | None = None
     reveal: Reveal | None = None
     alarms: Alarms | None = None
@@ -396,6 +400,8 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
         ),
         "reading": Reading(uow=uow, fingerprints=Fingerprinter(transit), audit=told),
         "accounting": Accounting(uow=uow, audit=told),
+        "notices": Notices(uow=uow, policy=policy, audit=told),
+        "transparency": Transparency(uow=uow, audit=told),
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from vault_service.domain.actors import Principal, Role
@@ -21,9 +21,11 @@ from vault_service.services.evidence_ports import AccessRow
 from vault_service.services.holds import HoldView
 from vault_service.services.key_status import KeyStatusView
 from vault_service.services.log_reading import Blob, Consistency, Inclusion, LoggedEntry, Page
+from vault_service.services.notices import CustomerNotice, NoticeLine
 from vault_service.services.recipients import RecipientView
 from vault_service.services.rotation_ports import Reason, RotationRow, RotationState
 from vault_service.services.rotations import RotationPage, RotationView
+from vault_service.services.transparency import TransparencyReport, TransparencyRow
 from vault_service.services.views import (
     CustomerProfile,
     CustomerView,
@@ -169,6 +171,43 @@ def hold_view() -> HoldView:
         reason="the court asks for it",
         reference="4 O 711/26",
         release_reason=None,
+    )
+
+
+def customer_notice(**changes: Any) -> CustomerNotice:
+    """A notice; its words are some that a page must not take for its own."""
+    plain: dict[str, Any] = {
+        "ground_says": "Because <b>so</b> & so.",
+        "clause": "D1",
+        "clause_says": "It may go out.",
+        "recipient_kind": "law_enforcement",
+        "recipient_says": "An agency.",
+        "data_class": "payment_card",
+        "fields": ("number", "exp_month"),
+        "first": NOW,
+        "last": NOW + timedelta(days=40),
+        "times": 3,
+    }
+    bare = dict.fromkeys(("ground_says", "clause_says", "recipient_says"))
+    telephone = plain | bare | {"data_class": "telephone", "fields": ("value",), "times": 1}
+    telephone["last"] = NOW
+    lines = (NoticeLine(**plain), NoticeLine(**telephone))
+    return CustomerNotice(
+        **({"customer": CUSTOMER, "at": NOW, "lines": lines, "more": False} | changes)
+    )
+
+
+def transparency_report() -> TransparencyReport:
+    """A report with a hidden number."""
+    counts = {"requests": 12, "denied": 0, "granted": 12, "reveals": None, "values": None}
+    ground = ("personal_and_account", "protect_from_harm")
+    return TransparencyReport(
+        year=2025,
+        threshold=5,
+        rows=(
+            TransparencyRow(level="total", path=(), clause=None, counts=counts),
+            TransparencyRow(level="ground", path=ground, clause="D1", counts=counts),
+        ),
     )
 
 
@@ -454,6 +493,8 @@ def served(recording: Recording) -> Served:
                 "page": ((hold_view(),), None),
             },
         ),
+        notices=_Simple(recording, {"make": customer_notice()}),
+        transparency=_Simple(recording, {"report": transparency_report()}),
         granting=_Simple(
             recording, {"issue": IssuedDisclosureToken(expires_at=NOW, token="e.y.J")}
         ),

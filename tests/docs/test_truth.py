@@ -202,6 +202,7 @@ def test_table_of_roles_is_the_permissions() -> None:
         "confirm": (Action.CONFIRM_KEY,),
         "list principals": (Action.READ_PRINCIPALS,),
         "read and verify": (Action.READ_LEDGER,),
+        "report to the public": (Action.READ_TRANSPARENCY,),
     }.items():  # fmt: skip
         (row,) = [row for name, row in rules.items() if name.startswith(begin)]
         for action in actions:

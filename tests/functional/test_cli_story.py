@@ -250,6 +250,12 @@ def test_people_read_tables(cli: Cli, service: Running, token: str) -> None:
             ("threats by telephone", "counterparty", "2 of 2"),
         ),
         (("disclosures", "reveal", grant), (token, NUMBER)),
+        (
+            ("customers", "disclosures", customer),
+            ("payment_card: ", "555555******4444", "counterparty", "protect_from_harm (D1)"),
+        ),
+        (("customers", "notice", customer), ("NOTICE OF DISCLOSURES", customer, "payment card")),
+        (("disclosures", "report", "--year", "1999"), ("Disclosures in 1999", "protect from harm")),
         (("principals", "list"), ("officer-1", "billing")),
         (("principals", "show", "--as", "billing"), ("billing", "key_", "active")),
         (("policy", "show"), ("legal_process", "2 after determination", "30 d, stands")),
@@ -264,6 +270,30 @@ def test_people_read_tables(cli: Cli, service: Running, token: str) -> None:
     denied = cli.text("tokens", "show", token, "--as", "auditor")
     assert denied.err.startswith("Error: ")
     assert "Hint: " in denied.err
+
+
+def test_what_was_disclosed_is_accounted_for(cli: Cli, tmp_path: Path) -> None:
+    """To the customer, in files of his own; to the public, in a file that is not overwritten."""
+    first, second = (cli("customers", "create", name("crm")).body["id"] for _ in range(2))
+    listed = cli("customers", "disclosures", first)
+    assert (listed.code, listed.body) == (0, {"items": []})
+    folder = tmp_path / "notices"
+    assert cli("customers", "notice", first, second).code == ExitCode.USAGE
+    made = cli("customers", "notice", first, second, "--format", "html", "--out", str(folder))
+    assert sorted(made.body["written"]) == sorted(
+        str(folder / f"notice-{each}.html") for each in (first, second)
+    )
+    assert first in (folder / f"notice-{first}.html").read_text(encoding="utf-8")
+    again = cli("customers", "notice", first, "--format", "html", "--out", str(folder))
+    assert again.error == "file_error"
+    assert cli("customers", "notice", "cus_x").error == "customer_not_found"
+    out = tmp_path / "report.html"
+    head = ("disclosures", "report", "--as", "auditor", "--year")
+    assert cli(*head, "1999", "--format", "html", "--out", str(out)).code == 0
+    assert "Disclosures in 1999" in out.read_text(encoding="utf-8")
+    assert cli(*head, "1999", "--format", "csv", "--out", str(out)).error == "file_error"
+    assert cli(*head, "1999").body["rows"][0]["level"] == "total"
+    assert cli(*head, "2999").error == "year_not_over"
 
 
 # ------------------------------------------------------------ the operator's tools

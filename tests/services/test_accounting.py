@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.support.accounting import day, demanded, disclosed
 from tests.support.whole import (
     NOBODY,
     NOWHERE,
@@ -19,24 +20,8 @@ from tests.support.whole import (
 from vault_service.errors import Forbidden, InvalidInput, NotFound, ServiceError
 from vault_service.ledger.entries import Event
 from vault_service.services import accounting
-from vault_service.services.accounting import Accounting, DisclosedPage
-from vault_service.services.disclosures import DisclosureDraft
+from vault_service.services.accounting import DisclosedPage
 from vault_service.services.tokenization import TokenizeItem
-
-LAW = {
-    "law": "a code",
-    "authority": "an authority",
-    "reference": "R-1",
-    "received": "2026-01-02",
-    "basis": "it looks genuine",
-}
-
-
-@pytest.fixture
-def accounts(stage: Stage) -> Accounting:
-    """The use case."""
-    assert stage.services.accounting is not None
-    return stage.services.accounting
 
 
 @pytest.fixture(autouse=True)
@@ -55,24 +40,6 @@ def read(stage: Stage, customer: str, *, by: str = "support", **how: object) -> 
         cursor=None if cursor is None else str(cursor),
         limit=int(str(how.get("limit", 100))),
     )
-
-
-def demanded(*tokens: str, until: str | None = None) -> DisclosureDraft:
-    """A request that the law makes, perhaps with a day until which the customer is not told."""
-    evidence = LAW | ({} if until is None else {"secret_until": until})
-    return draft(*tokens, ground="required_by_law", recipient_kind="court", evidence=evidence)
-
-
-def disclosed(stage: Stage, asked: DisclosureDraft, *tokens: str) -> str:
-    """Disclose; the grant."""
-    grant = stage.granted(asked).id
-    stage.revealed(stage.token(grant), *tokens)
-    return grant
-
-
-def day(days: int) -> str:
-    """A day from now."""
-    return (datetime.now(UTC) + timedelta(days=days)).date().isoformat()
 
 
 def test_what_was_revealed_is_told_by_mask(stage: Stage, customer: str) -> None:

@@ -44,6 +44,8 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "value_out_of_bounds": "A length or a number is out of its bounds.",
         "value_unknown": "The value is none of those that are known.",
         "limit_invalid": "The page is too small or too large.",
+        "year_invalid": "There is no report of such a year.",
+        "year_not_over": "The year is not over; a report of part of it would tell too much.",
         "cursor_invalid": "The cursor is not one that was given out.",
         "batch_size": "The batch is empty or too large.",
         "search_ambiguous": "A search names one value or several, and not both.",

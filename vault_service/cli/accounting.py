@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 import click
 
 from vault_service.cli import screen
 from vault_service.cli.commands import ApiCommand
-from vault_service.cli.session import session
+from vault_service.cli.session import session, write_private
 from vault_service.client.accounting import Disclosed
 
 _COLUMNS: Final = ("at", "what", "recipient", "ground", "grant", "withheld")
@@ -58,3 +59,39 @@ def _withheld(each: Disclosed) -> str | None:
     if not each.withheld:
         return None
     return "until the grant ends" if each.told_after is None else f"until {each.told_after}"
+
+
+@click.command("notice", cls=ApiCommand, roles=("support", "officer"))
+@click.argument("customers", nargs=-1, required=True, metavar="CUSTOMER...")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "html"]), default="text", show_default=True
+)
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder for one file of each customer; needed for several.",
+)
+def notice(customers: tuple[str, ...], form: str, folder: Path | None) -> None:
+    """Print a notice of what was disclosed, for a customer to keep: what, to whom, why, when.
+
+    It holds no value, and what may be told today: nothing that is withheld, whoever prints it.
+    """
+    if folder is None and len(customers) > 1:
+        raise click.UsageError("several notices need --out")
+    ending = "html" if form == "html" else "txt"
+    written = []
+    with session().client() as client:
+        for customer in dict.fromkeys(customers):
+            made = client.accounting.notice(customer, form=ending)
+            if folder is None:
+                click.echo(made if form == "html" else screen.shown(made), nl=False)
+                return
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path = folder / f"notice-{customer}.{ending}"
+            write_private(path, made)
+            written.append(str(path))
+    if session().as_json:
+        screen.write_json({"written": written})
+    else:
+        screen.note(f"{len(written)} notices in {folder}")

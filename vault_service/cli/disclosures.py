@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from vault_service.cli import screen
-from vault_service.cli.commands import api
+from vault_service.cli.commands import LazyGroup, api
 from vault_service.cli.exits import ExitCode
 from vault_service.cli.session import session, write_private
 from vault_service.cli.tokens import pairs
@@ -22,7 +22,7 @@ _COLUMNS: Final = ("id", "state", "ground", "recipient", "approvals needed", "us
 _REVEAL_AT_ONCE: Final = 1000
 
 
-@click.group("disclosures")
+@click.group("disclosures", cls=LazyGroup, lazy={"report": "vault_service.cli.transparency:report"})
 def group() -> None:
     """Ask for a disclosure, decide on it, and reveal under it."""
 

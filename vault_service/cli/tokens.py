@@ -57,7 +57,10 @@ def group() -> None:
 @click.group(
     "customers",
     cls=LazyGroup,
-    lazy={"disclosures": "vault_service.cli.accounting:listing"},
+    lazy={
+        "disclosures": "vault_service.cli.accounting:listing",
+        "notice": "vault_service.cli.accounting:notice",
+    },
 )
 def customers() -> None:
     """Make customers, and see what is kept of them, masked."""

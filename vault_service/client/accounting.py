@@ -42,6 +42,30 @@ class DisclosedPage(Answer, frozen=True, kw_only=True):
     next: str | None = None
 
 
+class TransparencyRow(Answer, frozen=True, kw_only=True, rename={"data_class": "class"}):
+    """One row of the transparency report; a count that is None is hidden."""
+
+    level: str
+    category: str | None
+    ground: str | None
+    clause: str | None
+    recipient_kind: str | None
+    data_class: str | None
+    requests: int | None
+    denied: int | None
+    granted: int | None
+    reveals: int | None
+    values: int | None
+
+
+class TransparencyReport(Answer, frozen=True, kw_only=True):
+    """The transparency report of a year; `threshold` is the smallest count that is not small."""
+
+    year: int
+    threshold: int
+    rows: list[TransparencyRow]
+
+
 class Accounting:
     """What was disclosed, to whom it may be told."""
 
@@ -65,3 +89,17 @@ class Accounting:
             if page.next is None or page.next == cursor:
                 return
             cursor = page.next
+
+    def notice(self, customer: str, *, form: str = "txt") -> str:
+        """A notice to a customer of what he may be told; `form` is `txt` or `html`, to print."""
+        path = f"/v1/customers/{segment(customer)}/disclosures/notice.{form}"
+        ask = Ask(method="GET", path=path, headers={"Accept": "*/*"}, repeatable=True)
+        return self._transport.send(ask).data.decode()
+
+    def transparency(self, year: int) -> TransparencyReport:
+        """The transparency report of a year that is over."""
+        ask = Ask(
+            method="GET", path="/v1/reports/transparency", query={"year": year}, repeatable=True
+        )
+        report: TransparencyReport = decode(self._transport.send(ask), TransparencyReport)
+        return report

@@ -143,6 +143,7 @@ class Action(StrEnum):
     ROTATE_KEYS = "rotate_keys"
     READ_ROTATIONS = "read_rotations"
     READ_LEDGER = "read_ledger"
+    READ_TRANSPARENCY = "read_transparency"
 
 
 _WRITERS = frozenset((Role.BILLING, Role.SUPPORT))
@@ -195,6 +196,8 @@ PERMISSIONS: Mapping[Action, frozenset[Role]] = MappingProxyType(
         Action.ROTATE_KEYS: frozenset((Role.OPERATOR,)),
         Action.READ_ROTATIONS: _KEY_READERS,
         Action.READ_LEDGER: frozenset((Role.AUDITOR,)),
+        # An officer publishes it, and an auditor holds it against the log. It tells of nobody.
+        Action.READ_TRANSPARENCY: frozenset((Role.OFFICER, Role.AUDITOR)),
     }
 )
 

@@ -137,7 +137,7 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
         Event.TOKENS_EXPIRED: _shape("tokens", "class"),
         Event.CUSTOMER_CREATED: _shape("customer", "has_reference"),
         Event.CUSTOMER_READ: _shape("customer"),
-        Event.CUSTOMER_DISCLOSURES_READ: _shape("customer"),
+        Event.CUSTOMER_DISCLOSURES_READ: _shape("customer", "form"),
         Event.CUSTOMER_ERASED: _shape("customer", "backup_horizon_days"),
         Event.DISCLOSURE_DRAFTED: _shape(_GRANT, _GRANT_DETAILS),
         Event.DISCLOSURE_SUBMITTED: _shape(_GRANT, _GRANT_DETAILS + " classes duration_seconds"),

@@ -60,6 +60,37 @@ class RevealRow:
     notice_after: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldRow:
+    """All reveals of one kind of value on one ground to one kind of recipient."""
+
+    ground: str
+    category: str
+    clause: str
+    policy: str
+    recipient_kind: str
+    data_class: str
+    fields: tuple[str, ...] | None
+    first: datetime
+    last: datetime
+    times: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How much of one kind there was in a period; `data_class` is None for several at once."""
+
+    ground: str
+    category: str
+    recipient_kind: str
+    data_class: str | None
+    requests: int
+    denied: int
+    granted: int
+    reveals: int
+    values: int
+
+
 class Accounts(Protocol):
     """What was disclosed of whom."""
 
@@ -71,4 +102,12 @@ class Accounts(Protocol):
         self, bucket: int, customer: str, *, before: UUID | None, withheld: bool, limit: int
     ) -> list[RevealRow]:
         """A customer's reveals, newest first, from before an entry; withheld ones only if asked."""
+        ...
+
+    def told(self, bucket: int, customer: str, *, limit: int) -> list[ToldRow]:
+        """What a customer may be told of by now, by kinds, the oldest first."""
+        ...
+
+    def tallies(self, since: datetime, until: datetime) -> list[Tally]:
+        """What was asked, decided and revealed in a period; each event is in one tally."""
         ...

@@ -592,6 +592,14 @@ class Policies(Protocol):
         """Insert a version; False when it was known."""
         ...
 
+    def bodies(self, *, before: datetime) -> list[str]:
+        """The texts of the versions that were in force before an instant, oldest first."""
+        ...
+
+    def body(self, version: str) -> str | None:
+        """The text of one version."""
+        ...
+
 
 class Leases(Protocol):
     """Rows that only one worker holds at a time."""

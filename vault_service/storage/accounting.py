@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from vault_service.services.accounting_ports import NewReveal, RevealRow
+from vault_service.services.accounting_ports import NewReveal, RevealRow, Tally, ToldRow
 from vault_service.storage.session import Row, Session
 
 # No foreign key to the grant: this runs in the transaction that has just changed its row, and no
@@ -43,6 +44,48 @@ ORDER BY r.entry DESC
 LIMIT %b
 """
 )
+_TOLD: Final = (
+    b"""
+SELECT d.ground, d.category, d.clause, d.policy, d.recipient_kind, c.class, r.fields,
+    min(r.at), max(r.at), count(DISTINCT r.entry)
+FROM reveals AS r
+JOIN disclosures AS d ON d.bucket = r.grant_bucket AND d.id = r.disclosure
+CROSS JOIN LATERAL unnest(r.classes) AS c (class)
+WHERE r.bucket = %b AND r.customer = %b AND """
+    + TOLD
+    + b"""
+GROUP BY d.ground, d.category, d.clause, d.policy, d.recipient_kind, c.class, r.fields
+ORDER BY min(r.at), d.ground, d.category, d.clause, d.policy, d.recipient_kind, c.class, r.fields
+LIMIT %b
+"""
+)
+# One statement, and so one snapshot. A request for several classes, and a reveal of several, count
+# once, under no class. Read once a year: it may look at every row.
+_TALLIES: Final = b"""
+WITH asked AS (
+    SELECT ground, category, recipient_kind,
+        CASE WHEN cardinality(scope_classes) = 1 THEN scope_classes[1] END AS class,
+        submitted_at, activated_at, CASE WHEN state = 'denied' THEN ended_at END AS denied_at
+    FROM disclosures
+), told AS (
+    SELECT d.ground, d.category, d.recipient_kind,
+        CASE WHEN min(c.class) = max(c.class) THEN min(c.class) END AS class, count(*) AS told
+    FROM reveals AS r
+    JOIN disclosures AS d ON d.bucket = r.grant_bucket AND d.id = r.disclosure
+    CROSS JOIN LATERAL unnest(r.classes) AS c (class)
+    WHERE r.at >= %(since)b AND r.at < %(until)b
+    GROUP BY r.entry, d.ground, d.category, d.recipient_kind
+)
+SELECT ground, category, recipient_kind, class,
+    count(*) FILTER (WHERE submitted_at >= %(since)b AND submitted_at < %(until)b),
+    count(*) FILTER (WHERE denied_at >= %(since)b AND denied_at < %(until)b),
+    count(*) FILTER (WHERE activated_at >= %(since)b AND activated_at < %(until)b),
+    0::bigint, 0::bigint
+FROM asked GROUP BY ground, category, recipient_kind, class
+UNION ALL
+SELECT ground, category, recipient_kind, class, 0, 0, 0, count(*), sum(told)::bigint
+FROM told GROUP BY ground, category, recipient_kind, class
+"""
 # After every entry id that there can be.
 _END: Final = UUID(int=2**128 - 1)
 
@@ -79,6 +122,42 @@ class SqlAccounts:
         """A customer's reveals, newest first, from before an entry; withheld ones only if asked."""
         rows = self._session.rows(_PAGE, (bucket, customer, before or _END, withheld, limit))
         return [_reveal(row) for row in rows]
+
+    def told(self, bucket: int, customer: str, *, limit: int) -> list[ToldRow]:
+        """What a customer may be told of by now, by kinds, the oldest first."""
+        return [
+            ToldRow(
+                ground=row[0],
+                category=row[1],
+                clause=row[2],
+                policy=row[3],
+                recipient_kind=row[4],
+                data_class=row[5],
+                fields=None if row[6] is None else tuple(row[6]),
+                first=row[7],
+                last=row[8],
+                times=row[9],
+            )
+            for row in self._session.rows(_TOLD, (bucket, customer, limit))
+        ]
+
+    def tallies(self, since: datetime, until: datetime) -> list[Tally]:
+        """What was asked, decided and revealed in a period; each event is in one tally."""
+        rows = self._session.rows(_TALLIES, {"since": since, "until": until})
+        return [
+            Tally(
+                ground=row[0],
+                category=row[1],
+                recipient_kind=row[2],
+                data_class=row[3],
+                requests=row[4],
+                denied=row[5],
+                granted=row[6],
+                reveals=row[7],
+                values=row[8],
+            )
+            for row in rows
+        ]
 
 
 def _reveal(row: Row) -> RevealRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import func, select
@@ -17,6 +18,10 @@ UPDATE leases SET holder = %b, taken_at = clock_timestamp()
 WHERE name = (SELECT name FROM leases WHERE name = %b FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING name
 """
+_BODIES: Final = (
+    b"SELECT body FROM policies WHERE first_seen_at < %b ORDER BY first_seen_at, version"
+)
+_BODY: Final = b"SELECT body FROM policies WHERE version = %b"
 
 
 class SqlKeyFloors:
@@ -66,6 +71,15 @@ class SqlPolicies:
                 )
             )
         )
+
+    def bodies(self, *, before: datetime) -> list[str]:
+        """The texts of the versions that were in force before an instant, oldest first."""
+        return [row[0] for row in self._session.rows(_BODIES, (before,))]
+
+    def body(self, version: str) -> str | None:
+        """The text of one version."""
+        rows = self._session.rows(_BODY, (version,))
+        return rows[0][0] if rows else None
 
 
 class SqlLeases:

@@ -18,12 +18,14 @@ from vault_service.services.granting import Granting
 from vault_service.services.holds import LegalHolds
 from vault_service.services.key_status import KeyStatus
 from vault_service.services.log_reading import LedgerReading
+from vault_service.services.notices import Notices
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.recipients import RecipientRecords
 from vault_service.services.reveal import Reveal
 from vault_service.services.rotations import Rotations
 from vault_service.services.tokenization import Tokenization
+from vault_service.services.transparency import Transparency
 
 T = TypeVar("T")
 
@@ -97,6 +99,14 @@ class Served(Protocol):
     @property
     def holds(self) -> LegalHolds | None:
         """Legal holds."""
+
+    @property
+    def notices(self) -> Notices | None:
+        """Notices to customers."""
+
+    @property
+    def transparency(self) -> Transparency | None:
+        """The yearly report."""
 
     @property
     def granting(self) -> Granting | None:
