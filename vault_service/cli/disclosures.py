@@ -10,12 +10,13 @@ from typing import Any, Final, TypeVar
 import click
 
 from vault_service.cli import screen
-from vault_service.cli.commands import LazyGroup, api
-from vault_service.cli.exits import ExitCode
-from vault_service.cli.session import session, write_private
+from vault_service.cli.commands import LazyGroup, PlainCommand, api
+from vault_service.cli.exits import ExitCode, Failed
+from vault_service.cli.session import read_private, session, write_private
 from vault_service.cli.tokens import pairs
 from vault_service.cli.values_input import read_json_object, read_text
 from vault_service.client import Client, models
+from vault_service.client.proof_key import ALGORITHMS, ProofKey
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _COLUMNS: Final = ("id", "state", "ground", "recipient", "approvals needed", "uses left", "created")
@@ -52,6 +53,12 @@ def _request_options(function: _F) -> _F:
                 metavar="NAME=FILE",
                 multiple=True,
                 help="Upload FILE and show it as this piece of evidence. Repeatable.",
+            ),
+            click.option(
+                "--proof-of-possession",
+                is_flag=True,
+                default=None,
+                help="Give tokens only to the holder of a key.",
             ),
             click.option("--uses", type=click.IntRange(1), help="How many reveals [1]."),
             click.option("--duration", type=click.IntRange(1), help="Seconds of the grant."),
@@ -206,15 +213,43 @@ _decision("revoke", "officer", "End a grant; acts on the next request.")
 _decision("withdraw", "requester", "Take your own request, or grant, back.")
 
 
+_dpop_key = click.option(
+    "--dpop-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The key that the token is bound to; `new-dpop-key` makes one.",
+)
+
+
+def _proof_key(path: Path | None) -> ProofKey | None:
+    return None if path is None else ProofKey.parse(read_private(path))
+
+
+@group.command("new-dpop-key", cls=PlainCommand)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--algorithm", type=click.Choice(ALGORITHMS), default="ES256", show_default=True)
+def new_dpop_key(file: Path, algorithm: str) -> None:
+    """Make a key for --dpop-key, in a new file (0600) that never leaves you."""
+    key = ProofKey.generate(algorithm)
+    write_private(file, key.private_jwk() + "\n")
+    if session().as_json:
+        screen.write_json({"file": str(file), "thumbprint": key.thumbprint})
+    else:
+        screen.write_line(key.thumbprint)
+        screen.note(f"the key is in {file}; tokens bound to it name this thumbprint")
+
+
 @api(group, "token", "requester")
 @click.argument("disclosure")
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Write it to a new file (0600) instead."
 )
-def token(disclosure: str, output: Path | None) -> None:
+@_dpop_key
+def token(disclosure: str, output: Path | None, dpop_key: Path | None) -> None:
     """Exchange a grant for a disclosure token, which lives some minutes."""
+    proof_key = _proof_key(dpop_key)
     with session().client() as client:
-        issued = client.disclosures.token(disclosure)
+        issued = client.disclosures.token(disclosure, proof_key=proof_key)
     if output is not None:
         write_private(output, issued.token + "\n")
         issued = models.DisclosureToken(token=str(output), expires_at=issued.expires_at)
@@ -235,29 +270,41 @@ def token(disclosure: str, output: Path | None) -> None:
     metavar="FILE",
     help="Use this disclosure token (- is standard input) instead of taking a new one.",
 )
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write a package for the recipient to a new file instead.",
+)
+@_dpop_key
 def reveal(
     *,
     disclosure: str,
     tokens: tuple[str, ...],
     fields: tuple[str, ...],
     disclosure_token_file: str | None,
+    output: Path | None,
+    dpop_key: Path | None,
 ) -> None:
     """Reveal values under a grant of yours. Spends one of its uses."""
+    proof_key = _proof_key(dpop_key)
     with session().client() as client:
-        wanted = list(tokens) or _scope(client.disclosures.get(disclosure))
+        asked = client.disclosures.get(disclosure)
+        _check_output(asked, output)
+        wanted = list(tokens) or _scope(asked)
         if disclosure_token_file is None:
-            proof = client.disclosures.token(disclosure).token
+            proof = client.disclosures.token(disclosure, proof_key=proof_key).token
         else:
             proof = read_text(disclosure_token_file).strip()
-        answer = client.reveal(proof, wanted, fields=list(fields) or None)
+        answer = client.reveal(proof, wanted, fields=list(fields) or None, proof_key=proof_key)
+    if answer.package is not None and output is not None:
+        _keep_package(output, answer.package)
     if session().as_json:
         screen.write_json(answer)
     else:
-        rows = (
-            (each.id, each.data_class, each.value if each.error is None else each.error.detail)
-            for each in answer.results
-        )
-        screen.write_table(("token", "class", "value"), rows)
+        if answer.package is None:
+            _write_values(answer)
+        else:
+            screen.write_line(answer.package if output is None else str(output))
         receipt = answer.receipt
         screen.note(
             f"receipt {receipt.entry}: {receipt.values} values under {receipt.grant},"
@@ -265,6 +312,37 @@ def reveal(
         )
     if any(each.error is not None for each in answer.results):
         click.get_current_context().exit(ExitCode.SOME_FAILED)
+
+
+def _check_output(disclosure: models.Disclosure, output: Path | None) -> None:
+    """Return if a package can be written there, before a use is spent for it.
+
+    Raises:
+        click.UsageError: there is such a file, or the values come in plain.
+    """
+    if output is None:
+        return
+    if disclosure.delivery != "package":
+        raise click.UsageError("--output is for packages, and this grant answers in plain")
+    if output.exists():
+        raise click.UsageError(f"{output} is there already: choose a name that is free")
+
+
+def _keep_package(output: Path, package: str) -> None:
+    try:
+        write_private(output, package + "\n")
+    except Failed:
+        # The use is spent, so what it bought goes where it can still be had.
+        screen.write_line(package)
+        raise
+
+
+def _write_values(answer: models.RevealAnswer) -> None:
+    rows = (
+        (each.id, each.data_class, each.value if each.error is None else each.error.detail)
+        for each in answer.results
+    )
+    screen.write_table(("token", "class", "value"), rows)
 
 
 def _scope(disclosure: models.Disclosure) -> list[str]:
@@ -303,6 +381,8 @@ def _show(disclosure: models.Disclosure) -> None:
             "uses left": f"{disclosure.uses_left} of {disclosure.uses}",
             "approvals": f"{_approvals(disclosure)} of {disclosure.approvals_needed}",
             "determination": "needed" if disclosure.determination_needed else None,
+            "proof of possession": "demanded" if disclosure.proof_of_possession else None,
+            "delivery": disclosure.delivery if disclosure.delivery != "holder" else None,
             **{f"evidence {name}": text for name, text in (disclosure.evidence or {}).items()},
             "created": disclosure.created_at,
             "submitted": disclosure.submitted_at,

@@ -1,7 +1,8 @@
 """The Python SDK: a typed client of the HTTP interface.
 
 It stands apart: it imports nothing of the rest of the service, so that it can be taken along into
-another program with nothing but urllib3 and msgspec. It never logs, and shows its key nowhere.
+another program with nothing but urllib3 and msgspec (and joserfc for `proof_key`). It never logs,
+and shows its key nowhere.
 
     with Client("https://vault.example", key=key) as vault:
         customer = vault.customers.create("crm-17")

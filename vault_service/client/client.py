@@ -16,6 +16,7 @@ from vault_service.client.evidence import Evidence
 from vault_service.client.holds import Holds
 from vault_service.client.ledger import Ledger
 from vault_service.client.principals import Principals
+from vault_service.client.proofs import ProofMaker, Proving
 from vault_service.client.recipients import Recipients
 from vault_service.client.rotations import Rotations
 from vault_service.client.tokens import Customers, Tokens
@@ -65,7 +66,8 @@ class Client:
         )
         self.tokens = Tokens(self._transport)
         self.customers = Customers(self._transport)
-        self.disclosures = Disclosures(self._transport)
+        self._proving = Proving(self._transport)
+        self.disclosures = Disclosures(self._transport, self._proving)
         self.accounting = Accounting(self._transport)
         self.evidence = Evidence(self._transport)
         self.recipients = Recipients(self._transport)
@@ -103,8 +105,11 @@ class Client:
         tokens: Sequence[str],
         *,
         fields: Sequence[str] | None = None,
+        proof_key: ProofMaker | None = None,
     ) -> models.RevealAnswer:
         """Plaintext of tokens. Never tried again by itself: a use may have been spent.
+
+        With `proof_key`, the key that the token is bound to, a proof of it is shown.
 
         Raises:
             ApiError: refused; the code says by which check.
@@ -119,7 +124,8 @@ class Client:
             body=body,
             headers={"Disclosure-Token": _one_line(disclosure_token)},
         )
-        answer: models.RevealAnswer = decode(self._transport.send(ask), models.RevealAnswer)
+        reply = self._proving.send(ask, proof_key, token=disclosure_token)
+        answer: models.RevealAnswer = decode(reply, models.RevealAnswer)
         return answer
 
     def ready(self) -> models.Readiness:

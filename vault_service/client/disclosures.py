@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vault_service.client import models
+from vault_service.client.proofs import ProofMaker, Proving
 from vault_service.client.transport import Ask, Transport, decode, segment
 
 
 class Disclosures:
     """`/v1/disclosures`. Requests are given in the form of the interface."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, proving: Proving) -> None:
         self._transport = transport
+        self._proving = proving
 
     def create(self, request: Mapping[str, Any], *, draft: bool = False) -> models.Disclosure:
         """Ask for a disclosure, or keep it as a draft. Not repeated by itself."""
@@ -84,9 +86,12 @@ class Disclosures:
         """Take one's own request back."""
         return self._decide(disclosure, "withdraw", comment)
 
-    def token(self, disclosure: str) -> models.DisclosureToken:
-        """Exchange a grant for a disclosure token."""
-        reply = self._transport.send(Ask(method="POST", path=_path(disclosure, "token"), body={}))
+    def token(
+        self, disclosure: str, *, proof_key: ProofMaker | None = None
+    ) -> models.DisclosureToken:
+        """Exchange a grant for a disclosure token, bound to a key if there is one."""
+        ask = Ask(method="POST", path=_path(disclosure, "token"), body={})
+        reply = self._proving.send(ask, proof_key)
         token: models.DisclosureToken = decode(reply, models.DisclosureToken)
         return token
 

@@ -65,6 +65,7 @@ class ApiError(ClientError):
         request_id: finds the request in the service's log.
         errors: each single thing that is wrong.
         retry_after: seconds after which another try makes sense, where the service said so.
+        nonce: what a new proof of possession is to carry, where that is what was missing.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class ApiError(ClientError):
         hint: str | None = None,
         errors: tuple[FieldProblem, ...] = (),
         retry_after: float | None = None,
+        nonce: str | None = None,
     ) -> None:
         super().__init__(detail, hint=hint)
         self.code = code
@@ -84,3 +86,4 @@ class ApiError(ClientError):
         self.request_id = request_id
         self.errors = errors
         self.retry_after = retry_after
+        self.nonce = nonce

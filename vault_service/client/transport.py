@@ -333,6 +333,7 @@ def _refuse(response: urllib3.BaseHTTPResponse, data: bytes) -> NoReturn:
             for one in problem.errors
         ),
         retry_after=retry_after,
+        nonce=response.headers.get("DPoP-Nonce"),
     )
 
 
