@@ -27,6 +27,7 @@ from tests.support.sources import ROOT
 
 KEPT: Final = ROOT / "var" / "campaigns"
 _HERE: Final = "tests/process"
+_DECISIONS: Final = "tests/services/test_decision_races.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,18 @@ CAMPAIGNS: Final = {
         rounds=1_000,
         unit="disclosure tokens",
         about="D1: 16 callers show each token at once to two services: one plaintext each",
+    ),
+    "revoke-race": Campaign(
+        tests=(f"{_DECISIONS}::test_no_reveal_is_committed_after_the_revocation",),
+        rounds=1_000,
+        unit="races",
+        about="D5: a revocation among four reveals in two processes: none is committed after it",
+    ),
+    "officers-race": Campaign(
+        tests=(f"{_DECISIONS}::test_two_officers_approve_and_never_the_requester",),
+        rounds=1_000,
+        unit="requests",
+        about="officers and requester approve one request at once: two approvers, never himself",
     ),
     "canaries": Campaign(
         tests=(f"{_HERE}/test_a1_a2_canaries.py",),

@@ -73,7 +73,8 @@ SET state = s.state,
         ELSE d.expires_at
     END,
     ended_at = CASE
-        WHEN s.state IN ('spent', 'expired', 'revoked', 'denied', 'withdrawn') THEN now()
+        WHEN s.state IN ('spent', 'expired', 'revoked', 'denied', 'withdrawn')
+            THEN clock_timestamp()
         ELSE d.ended_at
     END
 FROM (SELECT %(state)b::text AS state, %(seconds)b::integer AS seconds) AS s

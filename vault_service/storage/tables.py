@@ -198,7 +198,14 @@ ledger_outbox: Final = Table(
     _bucket(),
     Column("id", UUID(as_uuid=True), nullable=False),
     Column("entry", LargeBinary, nullable=False),
-    _time("created_at", nullable=False, now=True),
+    # When it was written, and not when its transaction began: what a row's lock put in order is in
+    # this order in the log.
+    Column(
+        "created_at",
+        TIMESTAMP(timezone=True),
+        nullable=False,
+        server_default=func.clock_timestamp(),
+    ),
     # The entry's commitment to wrapped keys, as its 64 hex digits, for roles that read no entries.
     Column(
         "wrapped_keys",
