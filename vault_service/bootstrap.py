@@ -414,6 +414,7 @@ def _reveal(
     keys = TokenKeys(signing)
     issuer = _issuer(settings)
     proofs = Possession(uow=uow, base=issuer)
+    alarms = Alarms(uow=uow, audit=told)
     return {
         "granting": Granting(
             uow=uow,
@@ -431,7 +432,8 @@ def _reveal(
             audience=settings.audience,
             audit=told,
             guard=LogGuard(uow, stop_after=settings.ledger_stop_seconds),
-            budgets=Budgets(policy=policy, alarms=Alarms(uow=uow, audit=told)),
+            budgets=Budgets(policy=policy, alarms=alarms),
+            alarms=alarms,
         ),
     }
 

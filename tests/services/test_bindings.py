@@ -6,7 +6,7 @@ import gzip
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,14 +17,18 @@ from keys.data_keys import WrappedKey
 from keys.envelope import Context, seal
 from tests.support.faults import Hooked, rebuilt
 from tests.support.servers import DatabaseServer, VaultServer
-from tests.support.whole import Stage, present, soon, stage_of_its_own
+from tests.support.whole import Stage, present, soon, stage_of_its_own, standing
+from vault_service.domain.classes import DataClass
+from vault_service.domain.values import parse
 from vault_service.ledger import merkle, tiles
 from vault_service.ledger.entries import Actor, ActorKind, Entry, Event, Origin, Outcome, encode
 from vault_service.services import binding_check, bindings
 from vault_service.services.adoption import Adoption
 from vault_service.services.audit import Audit
 from vault_service.services.binding_check import BindingCheck, Checked
+from vault_service.services.reveal import KeySubstituted
 from vault_service.services.tokenization import TokenizeItem
+from vault_service.services.views import Revealed
 from vault_service.storage import engine as engines
 from vault_service.storage.unit_of_work import SqlUnitOfWork
 
@@ -438,6 +442,31 @@ def test_records_of_before_are_adopted_once(own: Stage, owner: SqlUnitOfWork) ->
         _readopted(own, token)
         assert {"adopted_again", "adopted_though_bound"} <= codes(BindingCheck(uow=owner).run())
     own.sql("UPDATE ledger_tree SET first_leaf = 0")
+
+
+def test_a_substituted_key_is_refused_on_use(own: Stage) -> None:
+    """B9: it opens, for Vault wrapped it, and its value is given to nobody; an alarm tells."""
+    good, bad = mail(own, "good", "bad")
+    grant = own.granted(standing(good, bad))
+    assert own.revealed(own.token(grant.id), good, bad) == [
+        "good@example.com",
+        "bad@example.com",
+    ]
+    with undone(own):
+        substitute(own, bad, _sealed_like("attacker@example.com"))
+        with own.told(Event.ALARM_RAISED) as alarms:
+            answer = own.reveal(own.token(grant.id), good, bad)
+    revealed, refused = answer.results
+    assert isinstance(revealed, Revealed)
+    assert isinstance(refused, KeySubstituted)
+    assert refused.code == "wrapped_key_substituted"
+    assert answer.receipt.values == 1
+    assert [(each.reason, each.tokens) for each in alarms] == [("wrapped_key_substituted", (bad,))]
+
+
+def _sealed_like(address: str) -> bytes:
+    """A value in the form in which it is sealed."""
+    return parse(DataClass.EMAIL_ADDRESS, address, today=date(2026, 1, 1)).sealed
 
 
 @pytest.mark.parametrize("what", ["his own key", "no binding"])

@@ -255,6 +255,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "secret_id_intercepted": "Somebody else took a login of this service; an alarm.",
         "key_not_ready": "A key is not as declared; nothing was done.",
         "value_unreadable": "The stored value could not be verified; an alarm.",
+        "wrapped_key_substituted": "The ledger tells of another key than this value's; an alarm.",
         "document_unreadable": "A sealed document could not be verified; an alarm.",
     }
 )

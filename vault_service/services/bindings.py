@@ -21,6 +21,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -30,10 +31,15 @@ from vault_service.domain.tokens import bucket_of
 from vault_service.ledger import merkle
 from vault_service.ledger.faults import LogError
 from vault_service.services.binding_ports import Binding, Bindings, BoundRow
+from vault_service.services.ports import SealedRecord
 
 LABEL: Final = "wk1"
 # The name of the commitment in an entry; the tables of outbox and index cut it out by this name.
 COMMITMENT: Final = "wrapped_keys"
+# The alarm, and the code, of a row that is not what the ledger tells of.
+SUBSTITUTED: Final = "wrapped_key_substituted"
+# The same row again has nothing new to tell.
+QUIET: Final = timedelta(days=1)
 _HEAD: Final = struct.Struct(">HH")
 
 _K = TypeVar("_K", bound=Hashable)
@@ -63,6 +69,13 @@ def leaf_of(row: BoundRow) -> bytes:
 def claim(row: BoundRow) -> Claim:
     """What a stored record says of itself."""
     return Claim(bucket=row.bucket, leaf=leaf_of(row), binding=row.binding)
+
+
+def claim_sealed(row: SealedRecord) -> Claim:
+    """What a record, read with its envelope, says of itself."""
+    hashed = envelope_hash(row.envelope)
+    found = leaf(row.token, row.version, row.wrapped_key, hashed)
+    return Claim(bucket=row.bucket, leaf=found, binding=row.binding)
 
 
 def envelope_hash(envelope: bytes) -> bytes:

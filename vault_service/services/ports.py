@@ -138,6 +138,7 @@ class SealedRecord:
     version: int
     envelope: bytes
     wrapped_key: WrappedKey
+    binding: Binding | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

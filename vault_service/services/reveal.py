@@ -40,7 +40,9 @@ from vault_service.errors import (
     Unavailable,
 )
 from vault_service.ledger.entries import Event, Outcome
+from vault_service.services import bindings
 from vault_service.services.accounting_ports import NewReveal
+from vault_service.services.alarms import Alarms
 from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.budgets import Budgets, Charge
 from vault_service.services.context import Caller
@@ -67,6 +69,7 @@ from vault_service.services.views import Receipt, RevealAnswer, Revealed
 MAX_TOKENS: Final = 1000
 # Callers of one batch: each may bring up to 1,000 values, so fewer share one than elsewhere.
 MAX_BATCH: Final = 64
+ACTOR: Final = "reveal"
 
 _log = structlog.get_logger(__name__)
 
@@ -75,6 +78,12 @@ class ValueUnreadable(ServiceError):
     """A stored value does not open: it was changed, moved, or its key was destroyed."""
 
     code = "value_unreadable"
+
+
+class KeySubstituted(ServiceError):
+    """A value opens, but with a key that no ledger entry tells of: somebody put it there."""
+
+    code = bindings.SUBSTITUTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +107,7 @@ class _Work:
     claims: DisclosureClaims | None = None
     grant: DisclosureRow | None = None
     records: dict[str, SealedRecord] = field(default_factory=dict, repr=False)
+    substituted: set[str] = field(default_factory=set)
     keys: dict[str, Secret] = field(default_factory=dict, repr=False)
     granted: DisclosureRow | None = None
     seals_for: RecipientKey | None = None
@@ -118,6 +128,7 @@ class Reveal:
         audience: str,
         audit: Audit,
         guard: LogGuard,
+        alarms: Alarms,
         budgets: Budgets,
     ) -> None:
         self._uow = uow
@@ -128,6 +139,7 @@ class Reveal:
         self._audience = audience
         self._audit = audit
         self._guard = guard
+        self._alarms = alarms
         self._budgets = budgets
         self._calls = Gather[_Asked, RevealAnswer](self._run, max_batch=MAX_BATCH)
 
@@ -287,6 +299,7 @@ class Reveal:
         with self._uow.begin() as tx:
             now = tx.clock.now()
             _drop_gone(tx, works)
+            self._compare(tx, works)
             _spend_proofs(tx, works)
             waiting = [work for work in works if work.refusal is None]
             charged = self._charge(tx, waiting)
@@ -327,6 +340,21 @@ class Reveal:
         ):
             work.refusal = refusal
         return {work: charge for work, charge in charges.items() if work.refusal is None}
+
+    def _compare(self, tx: Transaction, works: Sequence[_Work]) -> None:
+        """Compare the records with what their ledger entries have committed to."""
+        claims = {
+            (place, token): bindings.claim_sealed(record)
+            for place, work in enumerate(works)
+            if work.refusal is None
+            for token, record in work.records.items()
+        }
+        for place, token in bindings.unbound(tx.bindings, claims):
+            works[place].substituted.add(token)
+        for token in sorted({token for work in works for token in work.substituted}):
+            self._alarms.raise_in(
+                tx, bindings.SUBSTITUTED, ACTOR, subject=token, quiet=bindings.QUIET, tokens=[token]
+            )
 
     def _entries(self, work: _Work, now: datetime) -> list[OutboxEntry]:
         if work.refusal is not None and work.refusal.code == "use_dpop_nonce":
@@ -407,6 +435,8 @@ class Reveal:
             # Somebody changed the row, or Vault's key is not the one that wrapped it.
             _log.error("alarm", alarm="value_unreadable", token=token, grant=grant.id)
             return ValueUnreadable("this value does not open; an alarm was raised")
+        if token in work.substituted:
+            return KeySubstituted("the ledger tells of another key; an alarm was raised")
         data_class = DataClass(record.data_class)
         try:
             value = select_fields(data_class, plain, _fields(data_class, grant, work.asked))

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -37,9 +36,6 @@ WINDOW: Final = 1_000
 COUNTED: Final = 20_000
 # Threads of one worker: while one waits for Vault another writes.
 LANES: Final = 2
-SUBSTITUTED: Final = "wrapped_key_substituted"
-# A pass that meets the same row again has nothing new to tell.
-QUIET: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +180,12 @@ class Rewrapping:
             if each.row in broken and each.bound is not None:
                 name = each.bound.token
                 self._alarms.raise_in(
-                    tx, SUBSTITUTED, ACTOR, subject=name, quiet=QUIET, tokens=[name]
+                    tx,
+                    bindings.SUBSTITUTED,
+                    ACTOR,
+                    subject=name,
+                    quiet=bindings.QUIET,
+                    tokens=[name],
                 )
         return [each for each in taken if each.row not in broken]
 

@@ -16,6 +16,7 @@ import msgspec
 
 from keys.data_keys import WrappedKey
 from vault_service.services.ports import MaskedRecord, NewRecord, SealedRecord, UpsertedRecord
+from vault_service.storage.bindings import binding
 from vault_service.storage.session import Row, Session
 
 _MASKED: Final = (
@@ -24,7 +25,7 @@ _MASKED: Final = (
 )
 _SEALED: Final = (
     b"r.bucket, r.token, r.customer, r.class, r.version, r.envelope, r.kek, r.kek_version,"
-    b" r.wrapped_key"
+    b" r.wrapped_key, r.bound_by, r.bound_path"
 )
 _LIVE: Final = b"r.erased_at IS NULL AND (r.expires_at IS NULL OR r.expires_at > now())"
 # One name is looked up plainly: an array of one costs half as much again as the look-up.
@@ -292,4 +293,5 @@ def _sealed(row: Row) -> SealedRecord:
         version=row[4],
         envelope=row[5],
         wrapped_key=WrappedKey(kek=row[6], kek_version=row[7], ciphertext=row[8]),
+        binding=binding(row[9], row[10]),
     )
