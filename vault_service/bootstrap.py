@@ -45,12 +45,15 @@ from vault_service.services.audit import Audit
 from vault_service.services.authentication import Authentication
 from vault_service.services.binding_check import BindingCheck
 from vault_service.services.budgets import Budgets
+from vault_service.services.customer_erasure import CustomerErasures
 from vault_service.services.customers import Customers
 from vault_service.services.disclosure_token import TokenIssuer, TokenVerifier
 from vault_service.services.disclosures import Disclosures
 from vault_service.services.documents import KEK as EVIDENCE_KEK
 from vault_service.services.documents import Documents
 from vault_service.services.duties import Duty
+from vault_service.services.erasing import PERIOD as ERASING_PERIOD
+from vault_service.services.erasing import Erasing
 from vault_service.services.erasure import Erasure
 from vault_service.services.evidence import EvidenceDocuments
 from vault_service.services.granting import Granting
@@ -122,6 +125,8 @@ class Services:
     holds: LegalHolds | None = None
     notices: Notices | None = None
     transparency: Transparency | None = None
+    erasures: CustomerErasures | None = None
+    erasing: Erasing | None = None
     granting: Granting | None = None
     reveal: Reveal | None = None
     alarms: Alarms | None = None
@@ -391,6 +396,7 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
             documents=documents,
             audit=told,
         ),
+        "erasures": CustomerErasures(uow=uow, audit=told),
         "holds": LegalHolds(uow=uow, documents=documents, audit=told),
         "ledger": LedgerReading(
             uow=uow, keys=_SigningKey(parts.transit("inspect"), LEDGER_KEY), audit=told
@@ -447,6 +453,7 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
         signer=_SigningKey(parts.transit("sign-ledger"), LEDGER_KEY),
         origin=_log_origin(settings),
     )
+    erasing = Erasing(uow=uow, audit=told, horizon_days=settings.backup_horizon_days)
     housekeeping = Housekeeping(uow=uow, audit=told, holder=_instance())
     # With the patience of a caller, not of a job: rows are locked while Vault rewraps their keys.
     rotator = _Rotator(parts.transit("rotate"))
@@ -474,8 +481,10 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
     return {
         "alarms": alarms,
         "housekeeping": housekeeping,
+        "erasing": erasing,
         "duties": (
             Duty(name="housekeeping", period=HOUSEKEEPING_PERIOD, run=housekeeping.run),
+            Duty(name="erasing", period=ERASING_PERIOD, run=erasing.run),
             Duty(name="rotation", period=ROTATION_PERIOD, run=rotation_work.run),
             Duty(name="key_census", period=CENSUS_PERIOD, run=census.run),
             *_webhooks(uow, alarms, settings),

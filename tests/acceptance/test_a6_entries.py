@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.support.faults import rebuilt
 from tests.support.holds import placed
 from tests.support.recipients import record
 from tests.support.whole import (
@@ -30,7 +32,6 @@ from vault_service.services.tokenization import TokenizeItem
 LATER = frozenset(
     (
         Event.TOKENS_READ,
-        Event.CUSTOMER_ERASED,
         Event.VAULT_KEY_CREATED,
         Event.VAULT_KEY_CONFIGURED,
         Event.VAULT_KEY_REWRAPPED,
@@ -117,6 +118,13 @@ def live(stage: Stage) -> None:
     hold = placed(stage, customer)
     stage.erasure.erase(billing, [token])
     stage.holds.release(stage.caller("officer-2"), hold.id, "the case is closed")
+    # A customer's erasure takes two officers, the worker, and a second look.
+    leaving = stage.customer()
+    stage.card(leaving)
+    stage.erasures.request(officer, leaving)
+    stage.erasures.confirm(stage.caller("officer-2"), leaving)
+    rebuilt(stage.erasing, settle=timedelta(0)).run(threading.Event())
+    rebuilt(stage.erasing, settle=timedelta(0)).run(threading.Event())
     # Principals and keys.
     made = stage.principals.create(boss, name=name("p"), roles=["officer"])
     stage.principals.confirm_key(officer, made.principal.id, made.id)

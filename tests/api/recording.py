@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
+from uuid import UUID
 
 from vault_service.domain.actors import Principal, Role
 from vault_service.domain.policy import Decision
 from vault_service.errors import NotAuthenticated, ServiceError
 from vault_service.services.accounting import Disclosed, DisclosedPage, DisclosedValue
 from vault_service.services.context import Caller
+from vault_service.services.customer_erasure import ErasureView
+from vault_service.services.erasure_ports import ErasureRow, ErasureState
 from vault_service.services.evidence import EvidenceView, ReadDocument, UploadedDocument
 from vault_service.services.evidence_ports import AccessRow
 from vault_service.services.holds import HoldView
@@ -154,6 +157,28 @@ def evidence_answers() -> dict[str, Any]:
         ),
         "close_to": None,
     }
+
+
+def erasure_view() -> ErasureView:
+    """A finished erasure as a use case answers it."""
+    return ErasureView(
+        row=ErasureRow(
+            bucket=0,
+            customer=CUSTOMER,
+            state=ErasureState.DONE,
+            requested_by=PRINCIPAL,
+            requested_at=NOW,
+            confirmed_by=PRINCIPAL,
+            started_at=NOW,
+            records=17,
+            clear_at=NOW,
+            finished_at=NOW,
+            backup_horizon_days=30,
+            entry=UUID(ENTRY),
+            now=NOW,
+        ),
+        backups_until=NOW,
+    )
 
 
 def hold_view() -> HoldView:
@@ -486,6 +511,14 @@ def served(recording: Recording) -> Served:
             },
         ),
         accounting=_Simple(recording, {"page": disclosed_page()}),
+        erasures=_Simple(
+            recording,
+            {
+                "request": (erasure_view(), True),
+                **dict.fromkeys(("confirm", "get"), erasure_view()),
+                "page": ((erasure_view(),), None),
+            },
+        ),
         holds=_Simple(
             recording,
             {

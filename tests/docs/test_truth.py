@@ -187,7 +187,7 @@ def test_table_of_roles_is_the_permissions() -> None:
         "make customers": (Action.CREATE_CUSTOMER, Action.TOKENIZE),
         "tokenize batches": (Action.TOKENIZE_BATCH,),
         "read masks": (Action.READ_MASKED, Action.SEARCH, Action.READ_CUSTOMER),
-        "erase": (Action.ERASE,),
+        "erase a value": (Action.ERASE,),
         "request a": (
             Action.REQUEST_DISCLOSURE, Action.WITHDRAW_DISCLOSURE, Action.REVEAL,
             Action.TAKE_DISCLOSURE_TOKEN,
@@ -197,6 +197,8 @@ def test_table_of_roles_is_the_permissions() -> None:
         ),
         "see requests": (Action.READ_DISCLOSURES,),
         "make, disable": (Action.MANAGE_PRINCIPALS,),
+        "erase a customer": (Action.ERASE_CUSTOMER,),
+        "read erasures": (Action.READ_ERASURES,),
         "place a legal": (Action.PLACE_HOLD, Action.RELEASE_HOLD, Action.READ_HOLD),
         "list legal": (Action.READ_HOLDS,),
         "confirm": (Action.CONFIRM_KEY,),

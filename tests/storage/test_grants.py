@@ -132,6 +132,12 @@ MAY_NOT = {
         "UPDATE holds SET until = now()",
         "UPDATE holds SET placed_by = 'another'",
         "DELETE FROM holds",
+        "UPDATE customers SET erased_at = now()",
+        "UPDATE erasures SET requested_by = 'another'",
+        "UPDATE erasures SET finished_at = now()",
+        "INSERT INTO erasures (bucket, customer, requested_by, state) VALUES (1, 'a', 'b', 'done')",
+        "DELETE FROM erasures",
+        "SELECT * FROM erase_records_of(1::smallint, 'a', 'b', 1)",
     ],
     "vault_worker": [
         "SELECT digest FROM evidence_documents",
@@ -146,6 +152,8 @@ MAY_NOT = {
         "SELECT * FROM customers",
         "SELECT details_envelope FROM holds",
         "UPDATE holds SET released_at = now()",
+        "UPDATE erasures SET confirmed_by = 'another'",
+        "SELECT * FROM begin_erasure(1::smallint, 'a')",
         "UPDATE records SET held_until = NULL",
         "SELECT details_envelope FROM disclosures",
         "SELECT details_salt FROM disclosures",
@@ -314,6 +322,7 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         | {f"evidence_access.{name}" for name in ("officer", "granted_at", "expires_at")}
         | {"holds.released_by", "holds.released_at", "holds.release_envelope"}
         | {f"holds.release_{name}" for name in ("wrapped_key", "kek", "kek_version")}
+        | {f"erasures.{name}" for name in ("state", "confirmed_by", "started_at")}
         | {
             f"disclosures.{name}"
             for name in ("state", "submitted_at", "activated_at", "expires_at", "ended_at")
@@ -335,6 +344,8 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         }
         | {f"records.{name}" for name in ("wrapped_key", "kek_version", "bound_by", "bound_path")}
         | {f"disclosure_decisions.comment_{name}" for name in ("wrapped_key", "kek_version")}
+        | {f"erasures.{name}" for name in ("state", "records", "clear_at", "finished_at")}
+        | {f"erasures.{name}" for name in ("backup_horizon_days", "entry")}
         | {f"holds.details_{name}" for name in ("wrapped_key", "kek_version")}
         | {f"holds.release_{name}" for name in ("wrapped_key", "kek_version")}
         | {f"recipients.details_{name}" for name in ("wrapped_key", "kek_version")}
@@ -365,6 +376,11 @@ def test_the_erasing_functions_are_pinned_and_owned_by_the_owner(database: Datab
         "erase_expired_duplicates",
         "erase_expired_records",
         "settle_holds",
+        "begin_erasure",
+        "erase_records_of",
+        "settle_erasure",
+        "forget_salts",
+        "forget_answers",
     }
     assert all(row[1:] == (True, ["search_path=pg_catalog, pg_temp"], True) for row in rows)
 

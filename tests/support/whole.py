@@ -32,8 +32,10 @@ from vault_service.errors import ServiceError
 from vault_service.ledger.entries import Entry, Event, decode
 from vault_service.ledger.tiles import decode_bundle
 from vault_service.services.context import Caller
+from vault_service.services.customer_erasure import CustomerErasures
 from vault_service.services.customers import Customers
 from vault_service.services.disclosures import DisclosureDraft, Disclosures
+from vault_service.services.erasing import Erasing
 from vault_service.services.erasure import Erasure
 from vault_service.services.evidence import EvidenceDocuments
 from vault_service.services.granting import Granting
@@ -244,6 +246,16 @@ class Stage:
     def evidence(self) -> EvidenceDocuments:
         """The use case."""
         return present(self.services.evidence)
+
+    @property
+    def erasures(self) -> CustomerErasures:
+        """The use case."""
+        return present(self.services.erasures)
+
+    @property
+    def erasing(self) -> Erasing:
+        """The worker's duty."""
+        return present(self.worker.erasing)
 
     @property
     def holds(self) -> LegalHolds:

@@ -96,6 +96,8 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "principal_malformed": "This is not the name of a principal.",
         "principal_not_found": "There is no such principal.",
         "key_not_found": "There is no such live key.",
+        "customer_erased": "The reference belonged to a customer who was erased; take another.",
+        "erasure_not_found": "Nobody asked for the erasure of such a customer.",
         "hold_malformed": "This is not the name of a legal hold.",
         "hold_not_found": "There is no such legal hold.",
         "rotation_malformed": "This is not the name of a rotation.",
@@ -120,6 +122,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "legal_hold": "A legal hold forbids the erasure.",
         "hold_released": "The legal hold was released already.",
         "hold_token_unknown": "The customer has no record of such a token.",
+        "own_erasure": "An erasure is confirmed by another officer than asked for it.",
         "own_hold": "A legal hold is released by another officer than placed it.",
         "bootstrap_in_progress": "Another first start is under way.",
         # the ledger

@@ -31,6 +31,7 @@ _LAZY: Final = {
     "tokens": _HERE + "tokens:group",
     "disclosures": _HERE + "disclosures:group",
     "evidence": _HERE + "evidence:group",
+    "erasures": _HERE + "erasures:group",
     "holds": _HERE + "holds:group",
     "principals": _HERE + "principals:group",
     "ledger": _HERE + "ledger:group",

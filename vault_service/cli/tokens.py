@@ -11,6 +11,7 @@ import click
 
 from vault_service.cli import screen
 from vault_service.cli.commands import LazyGroup, api
+from vault_service.cli.erasures import request as request_erasure
 from vault_service.cli.exits import ExitCode
 from vault_service.cli.session import session
 from vault_service.cli.values_input import read_search, read_value
@@ -64,6 +65,9 @@ def group() -> None:
 )
 def customers() -> None:
     """Make customers, and see what is kept of them, masked."""
+
+
+customers.add_command(request_erasure, "erase")
 
 
 @api(group, "create", "billing", "support")

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 from vault_service.client import models
 from vault_service.client.accounting import Accounting
 from vault_service.client.disclosures import Disclosures
+from vault_service.client.erasures import Erasures
 from vault_service.client.errors import ApiError
 from vault_service.client.evidence import Evidence
 from vault_service.client.holds import Holds
@@ -71,6 +72,7 @@ class Client:
         self.accounting = Accounting(self._transport)
         self.evidence = Evidence(self._transport)
         self.recipients = Recipients(self._transport)
+        self.erasures = Erasures(self._transport)
         self.holds = Holds(self._transport)
         self.principals = Principals(self._transport)
         self.ledger = Ledger(self._transport)

@@ -128,6 +128,8 @@ class Action(StrEnum):
     DECIDE_DISCLOSURE = "decide_disclosure"
     REVOKE_DISCLOSURE = "revoke_disclosure"
     TAKE_DISCLOSURE_TOKEN = "take_disclosure_token"  # noqa: S105 -- the name of an action
+    ERASE_CUSTOMER = "erase_customer"
+    READ_ERASURES = "read_erasures"
     PLACE_HOLD = "place_hold"
     RELEASE_HOLD = "release_hold"
     READ_HOLD = "read_hold"
@@ -178,6 +180,9 @@ PERMISSIONS: Mapping[Action, frozenset[Role]] = MappingProxyType(
         Action.DECIDE_DISCLOSURE: _OFFICER,
         Action.REVOKE_DISCLOSURE: _OFFICER,
         Action.TAKE_DISCLOSURE_TOKEN: _REQUESTER,
+        # It takes two officers: one asks, another confirms.
+        Action.ERASE_CUSTOMER: _OFFICER,
+        Action.READ_ERASURES: frozenset((Role.OFFICER, Role.AUDITOR)),
         # Placed by one officer, released by another; auditors see that there is one, and not why.
         Action.PLACE_HOLD: _OFFICER,
         Action.RELEASE_HOLD: _OFFICER,

@@ -35,6 +35,8 @@ class Event(StrEnum):
     CUSTOMER_CREATED = "customer.created"
     CUSTOMER_READ = "customer.read"
     CUSTOMER_DISCLOSURES_READ = "customer.disclosures_read"
+    CUSTOMER_ERASURE_REQUESTED = "customer.erasure_requested"
+    CUSTOMER_ERASURE_CONFIRMED = "customer.erasure_confirmed"
     CUSTOMER_ERASED = "customer.erased"
 
     DISCLOSURE_DRAFTED = "disclosure.drafted"
@@ -139,6 +141,15 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
         Event.CUSTOMER_READ: _shape("customer"),
         Event.CUSTOMER_DISCLOSURES_READ: _shape("customer", "form"),
         Event.CUSTOMER_ERASED: _shape("customer", "backup_horizon_days"),
+        Event.CUSTOMER_ERASURE_REQUESTED: _shape("customer"),
+        Event.CUSTOMER_ERASURE_CONFIRMED: _shape("customer"),
+        # The certificate; `count` is the number of records.
+        Event.CUSTOMER_ERASED: _shape(
+            "customer count",
+            "backup_horizon_days backups_until requested_by confirmed_by started_at finished_at"
+            " salts",
+            Outcome.SUCCESS,
+        ),
         Event.DISCLOSURE_DRAFTED: _shape(_GRANT, _GRANT_DETAILS),
         Event.DISCLOSURE_SUBMITTED: _shape(_GRANT, _GRANT_DETAILS + " classes duration_seconds"),
         Event.DISCLOSURE_DETERMINED: _shape(_GRANT, "valid"),

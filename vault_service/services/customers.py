@@ -9,7 +9,7 @@ from typing import Final
 from vault_service.domain import tokens
 from vault_service.domain.actors import Action
 from vault_service.domain.customers import REFERENCE_CLASS, reference_key
-from vault_service.errors import InvalidInput, NotFound, ServiceError
+from vault_service.errors import Conflict, InvalidInput, NotFound, ServiceError
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
@@ -93,6 +93,15 @@ class Customers:
         first: set[str] = set()
         results: dict[int, CustomerView | ServiceError] = {}
         for index, name in chosen.items():
+            if name not in stored:
+                # The id is his for ever, as tokens are, and it comes from the reference.
+                results[index] = Conflict(
+                    "this reference belonged to a customer who was erased",
+                    code="customer_erased",
+                    pointer="/external_ref",
+                    hint="give whoever comes back a new reference",
+                )
+                continue
             created = name in new and name not in first
             first.add(name)
             results[index] = CustomerView(

@@ -23,6 +23,7 @@ from vault_service.services.alarm_ports import AlarmMarks
 from vault_service.services.binding_ports import Binding, Bindings
 from vault_service.services.budget_ports import BudgetBook
 from vault_service.services.dpop_ports import Proofs
+from vault_service.services.erasure_ports import Erasures
 from vault_service.services.evidence_ports import Evidence
 from vault_service.services.hold_ports import Holds
 from vault_service.services.log_ports import Log
@@ -661,6 +662,11 @@ class Transaction(Protocol):
     @property
     def accounts(self) -> Accounts:
         """The repository of what was disclosed."""
+
+    @property
+    def erasures(self) -> Erasures:
+        """The repository of erasures of customers."""
+        ...
 
     @property
     def holds(self) -> Holds:

@@ -177,6 +177,40 @@ holds: Final = Table(
     Index("ix_holds_customer", "bucket", "customer"),
 )
 
+erasures: Final = Table(
+    "erasures",
+    metadata,
+    _bucket(),
+    Column("customer", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'requested'")),
+    Column("requested_by", Text, nullable=False),
+    _time("requested_at", nullable=False, now=True),
+    Column("confirmed_by", Text),
+    _time("started_at"),
+    Column("records", BigInteger, nullable=False, server_default=text("0")),
+    # When nothing was found for the first time since something was.
+    _time("clear_at"),
+    _time("finished_at"),
+    # As it was when it finished: the certificate stays what it said.
+    Column("backup_horizon_days", Integer),
+    Column("entry", UUID(as_uuid=True)),
+    PrimaryKeyConstraint("bucket", "customer"),
+    ForeignKeyConstraint(["bucket", "customer"], ["customers.bucket", "customers.id"]),
+    _bucket_range(),
+    CheckConstraint("state IN ('requested', 'running', 'done')", name="state"),
+    CheckConstraint(
+        "(state = 'requested') = (confirmed_by IS NULL)"
+        " AND (state = 'requested') = (started_at IS NULL)",
+        name="begun",
+    ),
+    CheckConstraint(
+        "(state = 'done') = (finished_at IS NOT NULL) AND (state = 'done') = (entry IS NOT NULL)",
+        name="finished",
+    ),
+    CheckConstraint("confirmed_by <> requested_by", name="confirmed_by_another"),
+    Index("ix_erasures_running", "started_at", postgresql_where=text("state = 'running'")),
+)
+
 idempotency: Final = Table(
     "idempotency",
     metadata,

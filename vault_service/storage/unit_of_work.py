@@ -22,6 +22,7 @@ from vault_service.storage.census import SqlCensus
 from vault_service.storage.customers import SqlCustomers
 from vault_service.storage.disclosures import SqlDisclosures
 from vault_service.storage.durability import check_durability, check_schema
+from vault_service.storage.erasures import SqlErasures
 from vault_service.storage.evidence import SqlEvidence
 from vault_service.storage.failures import Contended
 from vault_service.storage.holds import SqlHolds
@@ -127,6 +128,11 @@ class SqlTransaction:
     def evidence(self) -> SqlEvidence:
         """Evidence documents."""
         return SqlEvidence(self._session)
+
+    @property
+    def erasures(self) -> SqlErasures:
+        """Erasures of customers."""
+        return SqlErasures(self._session)
 
     @property
     def holds(self) -> SqlHolds:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from vault_service.services.accounting import Accounting
 from vault_service.services.authentication import Authentication
+from vault_service.services.customer_erasure import CustomerErasures
 from vault_service.services.customers import Customers
 from vault_service.services.disclosures import Disclosures
 from vault_service.services.erasure import Erasure
@@ -95,6 +96,10 @@ class Served(Protocol):
     @property
     def evidence(self) -> EvidenceDocuments | None:
         """Documents of evidence."""
+
+    @property
+    def erasures(self) -> CustomerErasures | None:
+        """Erasures of customers."""
 
     @property
     def holds(self) -> LegalHolds | None:
