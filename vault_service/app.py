@@ -15,6 +15,7 @@ from vault_service.api import (
     errors,
     evidence,
     holds,
+    honeytokens,
     ledger,
     principals,
     recipients,
@@ -42,6 +43,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     reveal.GROUP,
     principals.GROUP,
     ledger.GROUP,
+    honeytokens.GROUP,
     rotations.GROUP,
     vault_keys.GROUP,
 )

@@ -59,6 +59,7 @@ from vault_service.services.evidence import EvidenceDocuments
 from vault_service.services.granting import Granting
 from vault_service.services.health import Check, Finding, Health, Remembered
 from vault_service.services.holds import LegalHolds
+from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.housekeeping import PERIOD as HOUSEKEEPING_PERIOD
 from vault_service.services.housekeeping import Housekeeping
 from vault_service.services.key_census import PERIOD as CENSUS_PERIOD
@@ -127,6 +128,7 @@ class Services:
     transparency: Transparency | None = None
     erasures: CustomerErasures | None = None
     erasing: Erasing | None = None
+    honeytokens: Honeytokens | None = None
     granting: Granting | None = None
     reveal: Reveal | None = None
     alarms: Alarms | None = None
@@ -362,12 +364,13 @@ def _ingest(parts: _Parts, audit: Callable[..., Audit]) -> dict[str, object]:
     told = audit(uow=uow)
     transit = parts.transit("ingest")
     fingerprints = Fingerprinter(transit)
+    guard = _guard(uow, transit, told)
     return {
         "tokenization": Tokenization(
             uow=uow, data_keys=DataKeyPool(transit), fingerprints=fingerprints, audit=told
         ),
-        "customers": Customers(uow=uow, fingerprints=fingerprints, audit=told),
-        "reading": Reading(uow=uow, fingerprints=fingerprints, audit=told),
+        "customers": Customers(uow=uow, fingerprints=fingerprints, audit=told, honeytokens=guard),
+        "reading": Reading(uow=uow, fingerprints=fingerprints, audit=told, honeytokens=guard),
         "erasure": Erasure(uow=uow, audit=told),
     }
 
@@ -379,6 +382,7 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
     data_keys, unwrapping = DataKeyPool(transit), Unwrapper(parts.transit("review"))
     documents = Documents(data_keys=data_keys, unwrapping=unwrapping)
     recipients = RecipientRecords(uow=uow, documents=documents, policy=policy, audit=told)
+    guard = _guard(uow, transit, told)
     return {
         "principals": Principals(uow=uow, audit=told),
         "rotations": Rotations(uow=uow, keys=_keks() | SIGNING_KEYS, audit=told),
@@ -402,12 +406,20 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
             uow=uow, keys=_SigningKey(parts.transit("inspect"), LEDGER_KEY), audit=told
         ),
         "disclosures": Disclosures(
-            uow=uow, documents=documents, recipients=recipients, policy=policy, audit=told
+            uow=uow,
+            documents=documents,
+            recipients=recipients,
+            policy=policy,
+            audit=told,
+            honeytokens=guard,
         ),
-        "reading": Reading(uow=uow, fingerprints=Fingerprinter(transit), audit=told),
-        "accounting": Accounting(uow=uow, audit=told),
         "notices": Notices(uow=uow, policy=policy, audit=told),
         "transparency": Transparency(uow=uow, audit=told),
+        "reading": Reading(
+            uow=uow, fingerprints=Fingerprinter(transit), audit=told, honeytokens=guard
+        ),
+        "honeytokens": guard,
+        "accounting": Accounting(uow=uow, audit=told, honeytokens=guard),
     }
 
 
@@ -440,8 +452,14 @@ def _reveal(
             guard=LogGuard(uow, stop_after=settings.ledger_stop_seconds),
             budgets=Budgets(policy=policy, alarms=alarms),
             alarms=alarms,
+            honeytokens=_guard(uow, parts.transit("reveal"), told),
         ),
     }
+
+
+def _guard(uow: SqlUnitOfWork, transit: Transit, audit: Audit) -> Honeytokens:
+    """The guard of what no honest caller touches, for one database role."""
+    return Honeytokens(uow=uow, vault=transit, audit=audit, alarms=Alarms(uow=uow, audit=audit))
 
 
 def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> dict[str, object]:

@@ -53,6 +53,11 @@ path "${mount}/hmac/fingerprint-request/sha2-256" {
   capabilities = ["update"]
   allowed_parameters = { "batch_input" = [], "key_version" = [] }
 }
+# One input, the same each time: the key that honeytokens are marked with.
+path "${mount}/hmac/honeytoken/sha2-256" {
+  capabilities = ["update"]
+  allowed_parameters = { "batch_input" = [], "key_version" = [] }
+}
 
 # Its own token: looked at by readiness, renewed, and ended on a graceful stop.
 path "auth/token/lookup-self" { capabilities = ["read"] }

@@ -12,6 +12,7 @@ path "${mount}/keys/fingerprint-email-address" { capabilities = ["read"] }
 path "${mount}/keys/fingerprint-postal-address" { capabilities = ["read"] }
 path "${mount}/keys/fingerprint-customer-ref" { capabilities = ["read"] }
 path "${mount}/keys/fingerprint-request" { capabilities = ["read"] }
+path "${mount}/keys/honeytoken" { capabilities = ["read"] }
 path "${mount}/keys/disclosure-token" { capabilities = ["read"] }
 path "${mount}/keys/ledger" { capabilities = ["read"] }
 path "${mount}/config/keys" { capabilities = ["read"] }

@@ -15,6 +15,11 @@ path "${mount}/decrypt/records-communication" {
   capabilities = ["update"]
   allowed_parameters = { "batch_input" = [], "partial_failure_response_code" = [] }
 }
+# One input, the same each time: the key that honeytokens are marked with.
+path "${mount}/hmac/honeytoken/sha2-256" {
+  capabilities = ["update"]
+  allowed_parameters = { "batch_input" = [], "key_version" = [] }
+}
 
 # Its own token: looked at by readiness, renewed, and ended on a graceful stop.
 path "auth/token/lookup-self" { capabilities = ["read"] }

@@ -183,6 +183,8 @@ path "${mount}/keys/fingerprint-request/trim" {
   allowed_parameters = { "min_available_version" = [] }
 }
 
+path "${mount}/keys/honeytoken" { capabilities = ["read"] }
+
 path "${mount}/keys/disclosure-token" { capabilities = ["read"] }
 path "${mount}/keys/disclosure-token/rotate" {
   capabilities = ["update"]

@@ -43,8 +43,6 @@ LATER = frozenset(
         Event.ACCESS_REVIEW_OPENED,
         Event.ACCESS_REVIEW_COMPLETED,
         Event.ACCESS_REVIEW_OVERDUE,
-        Event.ALARM_RAISED,
-        Event.ALARM_CLEARED,
     )
 )
 # Told of by tests of their own, because they need a log of a certain age.
@@ -140,6 +138,17 @@ def live(stage: Stage) -> None:
             address="192.0.2.1",
             deadline=billing.deadline,
         )
+    # Guards: a honeytoken is touched with a key that was taken, and an alarm passes.
+    trap = stage.customer()
+    stage.honeytokens.plant(officer, [trap])
+    stage.customers._honeytokens._read = None
+    thief = stage.principals.create(boss, name=name("t"), roles=["support"])
+    stage.customers.profile(caller_of(thief), trap)
+    stage.honeytokens.lift(officer, [trap])
+    alarms = present(stage.worker.alarms)
+    with alarms._uow.begin() as tx:
+        alarms.raise_in(tx, "key_overdue", "worker", key="records-card")
+        alarms.clear_in(tx, "key_overdue", "worker", key="records-card")
     stage.key_rotation.begin("worker", "records-card")
     time.sleep(0.4)
     stage.erasure.erase(billing, [token, NOWHERE])
@@ -174,7 +183,13 @@ def test_a6_every_entry_has_who_what_when_outcome_and_origin(
         assert now - timedelta(minutes=10) < entry.at <= now + timedelta(seconds=5)
         assert entry.origin.role in {"all", "worker"}
         if entry.actor.kind is ActorKind.PRINCIPAL:
-            assert entry.actor.id in people or entry.event is Event.CREDENTIAL_ROTATED
+            assert entry.actor.id in people or entry.event in {
+                Event.CREDENTIAL_ROTATED,
+                # What the holder of the taken key did.
+                Event.CUSTOMER_READ,
+                Event.CREDENTIAL_REVOKED,
+                Event.ALARM_RAISED,
+            }
             assert entry.actor.key is not None
             assert entry.request is not None
             assert entry.origin.address == "127.0.0.1"

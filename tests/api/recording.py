@@ -528,6 +528,7 @@ def served(recording: Recording) -> Served:
         ),
         notices=_Simple(recording, {"make": customer_notice()}),
         transparency=_Simple(recording, {"report": transparency_report()}),
+        honeytokens=_Simple(recording, dict.fromkeys(("plant", "lift", "count"), 2)),
         granting=_Simple(
             recording, {"issue": IssuedDisclosureToken(expires_at=NOW, token="e.y.J")}
         ),

@@ -17,6 +17,7 @@ MAY_EXPOSE: Final = {
     "keys/spool.py": "writes the wrapping token to its file",
     "keys/tokens.py": "puts the Vault token into its header",
     "keys/transit.py": "logs in with the secret-id",
+    "vault_service/services/honeytokens.py": "marks names under the guard key",
     "vault_service/services/webhooks.py": "signs what is sent to the webhooks",
 }
 READS_ENVIRONMENT: Final = "vault_service/settings.py"

@@ -37,8 +37,9 @@ FINGERPRINTS = tuple(
         "request",
     )
 )
+HONEYTOKEN = "honeytoken"
 SIGNING = ("disclosure-token", "ledger")
-ALL = (*RECORDS, "evidence", *FINGERPRINTS, *SIGNING)
+ALL = (*RECORDS, "evidence", *FINGERPRINTS, HONEYTOKEN, *SIGNING)
 ROLES = ("ingest", "reveal", "review", "rotate", "sign-token", "sign-ledger", "inspect")
 TEXT = base64.b64encode(b"x" * 32).decode()
 
@@ -176,11 +177,17 @@ def every(verb: str, keys: tuple[str, ...]) -> set[str]:
 
 
 MAY: dict[str, set[str]] = {
-    "ingest": every("encrypt", (*RECORDS, "evidence")) | every("hmac", FINGERPRINTS),
-    "reveal": every("decrypt", RECORDS),
+    "ingest": every("encrypt", (*RECORDS, "evidence")) | every("hmac", (*FINGERPRINTS, HONEYTOKEN)),
+    "reveal": every("decrypt", RECORDS) | {"hmac honeytoken"},
     "review": {"decrypt evidence"},
     "rotate": every("rewrap", (*RECORDS, "evidence"))
-    | {f"{verb} {key}" for verb in ("read", "rotate", "limits", "limits 2", "trim") for key in ALL},
+    | every("read", ALL)
+    | {
+        f"{verb} {key}"
+        for verb in ("rotate", "limits", "limits 2", "trim")
+        for key in ALL
+        if key != HONEYTOKEN
+    },
     "sign-token": {"sign disclosure-token", "verify disclosure-token", "read disclosure-token"},
     "sign-ledger": {"sign ledger", "verify ledger", "read ledger"},
     "inspect": every("read", ALL) | {"read mount"},
@@ -245,7 +252,7 @@ def test_policies_name_every_declared_key(world: World) -> None:
     assert world.inventory.roles == ROLES
     by_purpose = {p: {k.name for k in world.inventory.keys if k.purpose is p} for p in Purpose}
     assert by_purpose[Purpose.KEK] == {*RECORDS, "evidence"} == set(world.inventory.keks)
-    assert by_purpose[Purpose.FINGERPRINT] == set(FINGERPRINTS)
+    assert by_purpose[Purpose.FINGERPRINT] == {*FINGERPRINTS, HONEYTOKEN}
     assert by_purpose[Purpose.SIGNING] == set(SIGNING)
 
 
@@ -262,7 +269,7 @@ def test_a5_no_role_can_read_or_export_a_fingerprint_key(world: World) -> None:
     yielding = ("export", "backup", "byok-export", "datakey", "wrapping_key")
     for name, text in world.inventory.policies.items():
         assert not [word for word in yielding if f"/{word}" in text], name
-    for key in FINGERPRINTS:
+    for key in (*FINGERPRINTS, HONEYTOKEN):
         for path in (f"export/hmac-key/{key}", f"backup/{key}"):
             assert world.request("GET", path)[0] in (400, 500)
 

@@ -36,6 +36,8 @@ MAY_NOT = {
         "SELECT * FROM disclosures",
         "SELECT * FROM disclosure_tokens",
         "SELECT * FROM disclosure_decisions",
+        "SELECT planted_by FROM honeytokens",
+        "UPDATE honeytokens SET lifted_at = now()",
         "INSERT INTO key_floors VALUES ('k', 1)",
         "UPDATE key_floors SET min_version = 0",
         "UPDATE idempotency SET request_mac = ''",
@@ -196,6 +198,8 @@ NOBODY_MAY = [
     "SET ROLE vault_owner",
     "ALTER ROLE vault_ingest SUPERUSER",
     "DELETE FROM alarms",
+    "DELETE FROM honeytokens",
+    "UPDATE honeytokens SET mark = ''",
     "UPDATE alarms SET name = 'a'",
     "UPDATE webhook_outbox SET body = ''",
     "UPDATE webhook_deliveries SET body = ''",
@@ -317,6 +321,7 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         | {f"api_keys.{name}" for name in ("state", "confirmed_by", "confirmed_at", "revoked_at")}
         | {f"leases.{name}" for name in ("holder", "taken_at")}
         | {"rotations.state"}
+        | {f"honeytokens.{when}_{how}" for when in ("planted", "lifted") for how in ("by", "at")}
         | {f"webhook_deliveries.{name}" for name in ("state", "attempts", "next_at", "ended_at")}
         | {"evidence_documents.referred_at"}
         | {f"evidence_access.{name}" for name in ("officer", "granted_at", "expires_at")}
@@ -381,6 +386,7 @@ def test_the_erasing_functions_are_pinned_and_owned_by_the_owner(database: Datab
         "settle_erasure",
         "forget_salts",
         "forget_answers",
+        "revoke_touching_key",
     }
     assert all(row[1:] == (True, ["search_path=pg_catalog, pg_temp"], True) for row in rows)
 

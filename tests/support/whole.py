@@ -40,6 +40,7 @@ from vault_service.services.erasure import Erasure
 from vault_service.services.evidence import EvidenceDocuments
 from vault_service.services.granting import Granting
 from vault_service.services.holds import LegalHolds
+from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.housekeeping import Housekeeping
 from vault_service.services.key_census import KeyCensus
 from vault_service.services.key_rotation import KeyRotation
@@ -221,6 +222,11 @@ class Stage:
     def reading(self) -> Reading:
         """The use case."""
         return present(self.services.reading)
+
+    @property
+    def honeytokens(self) -> Honeytokens:
+        """The guard of the console, and the officers' use cases."""
+        return present(self.services.honeytokens)
 
     @property
     def erasure(self) -> Erasure:

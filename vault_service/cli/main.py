@@ -36,6 +36,7 @@ _LAZY: Final = {
     "principals": _HERE + "principals:group",
     "ledger": _HERE + "ledger:group",
     "keys": _HERE + "key_verify:group",
+    "honeytokens": _HERE + "honeytokens:group",
     "audit": _HERE + "audit:group",
     "database": _HERE + "database:group",
     "policy": _HERE + "policy:group",

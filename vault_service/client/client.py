@@ -15,6 +15,7 @@ from vault_service.client.erasures import Erasures
 from vault_service.client.errors import ApiError
 from vault_service.client.evidence import Evidence
 from vault_service.client.holds import Holds
+from vault_service.client.honeytokens import Honeytokens
 from vault_service.client.ledger import Ledger
 from vault_service.client.principals import Principals
 from vault_service.client.proofs import ProofMaker, Proving
@@ -71,6 +72,7 @@ class Client:
         self.disclosures = Disclosures(self._transport, self._proving)
         self.accounting = Accounting(self._transport)
         self.evidence = Evidence(self._transport)
+        self.honeytokens = Honeytokens(self._transport)
         self.recipients = Recipients(self._transport)
         self.erasures = Erasures(self._transport)
         self.holds = Holds(self._transport)

@@ -146,6 +146,7 @@ class Action(StrEnum):
     READ_ROTATIONS = "read_rotations"
     READ_LEDGER = "read_ledger"
     READ_TRANSPARENCY = "read_transparency"
+    PLANT_HONEYTOKENS = "plant_honeytokens"
 
 
 _WRITERS = frozenset((Role.BILLING, Role.SUPPORT))
@@ -200,6 +201,8 @@ PERMISSIONS: Mapping[Action, frozenset[Role]] = MappingProxyType(
         Action.READ_KEYS: _KEY_READERS,
         Action.ROTATE_KEYS: frozenset((Role.OPERATOR,)),
         Action.READ_ROTATIONS: _KEY_READERS,
+        # Not an operator, who must be found out like anybody else.
+        Action.PLANT_HONEYTOKENS: _OFFICER,
         Action.READ_LEDGER: frozenset((Role.AUDITOR,)),
         # An officer publishes it, and an auditor holds it against the log. It tells of nobody.
         Action.READ_TRANSPARENCY: frozenset((Role.OFFICER, Role.AUDITOR)),

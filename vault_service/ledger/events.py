@@ -96,6 +96,9 @@ class Event(StrEnum):
     HOLD_PLACED = "hold.placed"
     HOLD_RELEASED = "hold.released"
 
+    HONEYTOKENS_PLANTED = "honeytokens.planted"
+    HONEYTOKENS_LIFTED = "honeytokens.lifted"
+
     ALARM_RAISED = "alarm.raised"
     ALARM_CLEARED = "alarm.cleared"
 
@@ -207,6 +210,9 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
         Event.ACCESS_REVIEW_OVERDUE: _shape("principal", "review due"),
         Event.HOLD_PLACED: _shape("customer", "hold until"),
         Event.HOLD_RELEASED: _shape("customer", "hold"),
+        # How many, and never which.
+        Event.HONEYTOKENS_PLANTED: _shape("count"),
+        Event.HONEYTOKENS_LIFTED: _shape("count"),
         Event.ALARM_RAISED: _shape("reason", "alarm severity observed limit"),
         Event.ALARM_CLEARED: _shape("reason", "alarm"),
     }

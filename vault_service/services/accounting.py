@@ -25,6 +25,7 @@ from vault_service.ledger.entries import Event
 from vault_service.services.accounting_ports import RevealRow
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
+from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.ports import MaskedRecord, Transaction, UnitOfWork
 
 MAX_PAGE: Final = 100
@@ -76,9 +77,10 @@ class DisclosedPage:
 class Accounting:
     """The use case."""
 
-    def __init__(self, *, uow: UnitOfWork, audit: Audit) -> None:
+    def __init__(self, *, uow: UnitOfWork, audit: Audit, honeytokens: Honeytokens) -> None:
         self._uow = uow
         self._audit = audit
+        self._honeytokens = honeytokens
 
     def page(
         self, caller: Caller, customer: str, *, cursor: str | None, limit: int
@@ -115,6 +117,7 @@ class Accounting:
                     count=len(shown),
                 )
             )
+        self._honeytokens.look(caller, (customer,))
         return DisclosedPage(
             items=tuple(_disclosed(row, masks) for row in shown),
             next=str(shown[-1].entry) if len(rows) > limit else None,

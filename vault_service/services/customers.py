@@ -13,6 +13,7 @@ from vault_service.errors import Conflict, InvalidInput, NotFound, ServiceError
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
+from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.ports import Fingerprinting, Transaction, UnitOfWork
 from vault_service.services.views import CustomerProfile, CustomerView, TokenView, stored_view
 
@@ -24,10 +25,18 @@ MAX_PROFILE: Final = 1000
 class Customers:
     """The use case."""
 
-    def __init__(self, *, uow: UnitOfWork, fingerprints: Fingerprinting, audit: Audit) -> None:
+    def __init__(
+        self,
+        *,
+        uow: UnitOfWork,
+        fingerprints: Fingerprinting,
+        audit: Audit,
+        honeytokens: Honeytokens,
+    ) -> None:
         self._uow = uow
         self._fingerprints = fingerprints
         self._audit = audit
+        self._honeytokens = honeytokens
 
     def create(
         self, caller: Caller, references: Sequence[str | None]
@@ -149,6 +158,7 @@ class Customers:
                     count=min(len(records), MAX_PROFILE),
                 )
             )
+        self._honeytokens.look(caller, (customer, *(row.token for row in records[:MAX_PROFILE])))
         by_class: dict[str, list[TokenView]] = defaultdict(list)
         for record in records[:MAX_PROFILE]:
             by_class[record.data_class].append(stored_view(record))

@@ -29,6 +29,7 @@ from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.documents import Documents
 from vault_service.services.evidence_ports import DocumentRow
+from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.ports import (
     DecisionRow,
     DisclosureRow,
@@ -92,11 +93,13 @@ class Disclosures:
         recipients: RecipientRecords,
         policy: Policy,
         audit: Audit,
+        honeytokens: Honeytokens,
     ) -> None:
         self._uow = uow
         self._documents = documents
         self._recipients = recipients
         self._policy = policy
+        self._honeytokens = honeytokens
         self._audit = audit
 
     # ------------------------------------------------------------ the requester's steps
@@ -119,6 +122,8 @@ class Disclosures:
             VaultUnavailable: the evidence could not be sealed.
         """
         self._audit.require(caller, Action.REQUEST_DISCLOSURE)
+        asked = draft.tokens or (() if draft.customer is None else (draft.customer,))
+        self._honeytokens.look(caller, asked)
         draft = self._named(draft)
         request, decision = self._judge(draft, caller.principal.id)
         ground = decision.ground

@@ -26,6 +26,7 @@ from vault_service.services.dpop_ports import Proofs
 from vault_service.services.erasure_ports import Erasures
 from vault_service.services.evidence_ports import Evidence
 from vault_service.services.hold_ports import Holds
+from vault_service.services.honeytoken_ports import HoneytokenMarks
 from vault_service.services.log_ports import Log
 from vault_service.services.recipient_ports import Recipients
 from vault_service.services.rotation_ports import Census, Rotations, WrappedKeys
@@ -721,6 +722,11 @@ class Transaction(Protocol):
     @property
     def budgets(self) -> BudgetBook:
         """The repository of disclosure budgets."""
+        ...
+
+    @property
+    def honeytokens(self) -> HoneytokenMarks:
+        """The repository of honeytokens' marks."""
         ...
 
     @property

@@ -21,6 +21,7 @@ from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.gather import Gather
+from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.ports import (
     Fingerprinting,
     MaskedRecord,
@@ -56,10 +57,18 @@ class _Search:
 class Reading:
     """The use case. Thread-safe; concurrent reads of single tokens and searches are gathered."""
 
-    def __init__(self, *, uow: UnitOfWork, fingerprints: Fingerprinting, audit: Audit) -> None:
+    def __init__(
+        self,
+        *,
+        uow: UnitOfWork,
+        fingerprints: Fingerprinting,
+        audit: Audit,
+        honeytokens: Honeytokens,
+    ) -> None:
         self._uow = uow
         self._fingerprints = fingerprints
         self._audit = audit
+        self._honeytokens = honeytokens
         self._singles = Gather[_Name, TokenView](self._read)
         self._searches = Gather[_Search, list[_Found]](self._search, max_batch=MAX_BATCH)
 
@@ -76,7 +85,9 @@ class Reading:
             name = tokens.bucket_from_token(token), token
         except InvalidInput as exc:
             raise _token_not_found() from exc
-        return self._singles.submit(name, deadline=caller.deadline)
+        view = self._singles.submit(name, deadline=caller.deadline)
+        self._honeytokens.look(caller, (view.id, view.customer))
+        return view
 
     def _read(self, names: list[_Name]) -> Sequence[TokenView | Exception]:
         with self._uow.begin(read_only=True) as tx:
@@ -138,6 +149,7 @@ class Reading:
                 )
             )
         views = tuple(stored_view(row) for row in rows[:limit])
+        self._honeytokens.look(caller, (customer, *(view.id for view in views)))
         return TokenPage(items=views, next=views[-1].id if len(rows) > limit else None)
 
     def search(
@@ -163,7 +175,12 @@ class Reading:
                 search.results.append(())
             except ServiceError as exc:
                 search.results.append(exc)
-        return self._searches.submit(search, deadline=caller.deadline)
+        results = self._searches.submit(search, deadline=caller.deadline)
+        views = (view for result in results if isinstance(result, tuple) for view in result)
+        self._honeytokens.look(
+            caller, [name for view in views for name in (view.id, view.customer)]
+        )
+        return results
 
     def _search(self, searches: list[_Search]) -> list[list[_Found] | Exception]:
         wanted = [(search, index, key) for search in searches for index, key in search.keys.items()]

@@ -50,6 +50,7 @@ from vault_service.services.disclosure_token import DisclosureClaims, TokenVerif
 from vault_service.services.disclosures import state_now, told_bound, told_grant
 from vault_service.services.dpop import Proof, ShownProof, missing
 from vault_service.services.gather import Gather
+from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.log_guard import LogGuard
 from vault_service.services.packages import packed, sealing_keys
 from vault_service.services.ports import (
@@ -130,6 +131,7 @@ class Reveal:
         guard: LogGuard,
         alarms: Alarms,
         budgets: Budgets,
+        honeytokens: Honeytokens,
     ) -> None:
         self._uow = uow
         self._unwrapping = unwrapping
@@ -141,6 +143,7 @@ class Reveal:
         self._guard = guard
         self._alarms = alarms
         self._budgets = budgets
+        self._honeytokens = honeytokens
         self._calls = Gather[_Asked, RevealAnswer](self._run, max_batch=MAX_BATCH)
 
     def submit(
@@ -179,6 +182,9 @@ class Reveal:
             )
         if len(set(tokens)) != len(tokens):
             raise InvalidInput("a token stands twice", code="tokens_repeat", pointer="/tokens")
+        if self._honeytokens.look(caller, tokens):
+            self._audit.refused(Event.REVEAL_REFUSED, caller, reason="token_not_found")
+            raise NotFound("none of these tokens is there", code="token_not_found")
         if not disclosure_token:
             missing = DisclosureRefused(
                 "a disclosure token is needed in the header Disclosure-Token",

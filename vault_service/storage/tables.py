@@ -768,3 +768,17 @@ disclosure_budgets: Final = Table(
     _bucket_range(),
     CheckConstraint("hour_spent >= 0 AND day_spent >= 0", name="spent"),
 )
+
+honeytokens: Final = Table(
+    "honeytokens",
+    metadata,
+    # A keyed hash of a name: of which, only the serving processes can tell.
+    Column("mark", LargeBinary, primary_key=True),
+    Column("key_version", Integer, nullable=False),
+    Column("planted_by", Text, nullable=False),
+    _time("planted_at", nullable=False, now=True),
+    Column("lifted_by", Text),
+    _time("lifted_at"),
+    CheckConstraint("octet_length(mark) = 16", name="mark_size"),
+    CheckConstraint("(lifted_by IS NULL) = (lifted_at IS NULL)", name="lifted"),
+)

@@ -26,6 +26,7 @@ from vault_service.storage.erasures import SqlErasures
 from vault_service.storage.evidence import SqlEvidence
 from vault_service.storage.failures import Contended
 from vault_service.storage.holds import SqlHolds
+from vault_service.storage.honeytokens import SqlHoneytokens
 from vault_service.storage.idempotency import SqlIdempotency
 from vault_service.storage.keys import SqlKeyFloors, SqlLeases, SqlPolicies
 from vault_service.storage.log import SqlLog
@@ -178,6 +179,11 @@ class SqlTransaction:
     def budgets(self) -> SqlBudgets:
         """How much of each disclosure budget is spent."""
         return SqlBudgets(self._session)
+
+    @property
+    def honeytokens(self) -> SqlHoneytokens:
+        """Marks of honeytokens."""
+        return SqlHoneytokens(self._session)
 
     @property
     def webhooks(self) -> SqlWebhooks:

@@ -17,6 +17,7 @@ from vault_service.services.erasure import Erasure
 from vault_service.services.evidence import EvidenceDocuments
 from vault_service.services.granting import Granting
 from vault_service.services.holds import LegalHolds
+from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.key_status import KeyStatus
 from vault_service.services.log_reading import LedgerReading
 from vault_service.services.notices import Notices
@@ -112,6 +113,10 @@ class Served(Protocol):
     @property
     def transparency(self) -> Transparency | None:
         """The yearly report."""
+
+    @property
+    def honeytokens(self) -> Honeytokens | None:
+        """Marks of what no honest caller touches."""
 
     @property
     def granting(self) -> Granting | None:
