@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +23,18 @@ from tests.support.dpop import (
     refused,
     signed,
 )
-from vault_service.services.dpop import MAX_AGE, MAX_AHEAD, MAX_LENGTH, Proof, ShownProof, verify
+from vault_service.services.dpop import (
+    MAX_AGE,
+    MAX_AHEAD,
+    MAX_LENGTH,
+    Proof,
+    ShownProof,
+    _signed,
+    verify,
+)
+from vault_service.services.jwk import P256, Use, public_key
+
+VECTORS = Path(__file__).parents[1] / "vectors/wycheproof/json_web_signature_test.json"
 
 NOW = datetime(2026, 11, 25, 12, 0, 0, 500_000, tzinfo=UTC)
 NONCES = ["nonce-of-now", "nonce-of-before"]
@@ -259,6 +272,13 @@ def test_a_proof_for_no_token_and_one_for_a_token_are_two() -> None:
         ({"jwk": {**KEY.jwk, "x": 7}}, "key"),
         ({"jwk": {**KEY.jwk, "secret": "x"}}, "key"),
         ({"jwk": {**KEYS["Ed25519"].jwk}}, "key"),
+        ({"jwk": {**KEY.jwk, "use": "enc"}}, "key"),
+        ({"jwk": {**KEY.jwk, "use": None}}, "key"),
+        ({"jwk": {**KEY.jwk, "key_ops": ["encrypt"]}}, "key"),
+        ({"jwk": {**KEY.jwk, "key_ops": []}}, "key"),
+        ({"jwk": {**KEY.jwk, "key_ops": "verify"}}, "key"),
+        ({"jwk": {**KEY.jwk, "key_ops": [7]}}, "key"),
+        ({"jwk": {**KEY.jwk, "alg": "ES384"}}, "key"),
         ({"jwk": {**KEY.jwk, "x": b64(bytes(32)), "y": b64(bytes(32))}}, "signature"),
         ({"jwk": {**KEY.jwk, "x": KEY.jwk["y"], "y": KEY.jwk["x"]}}, "signature"),
         ({"jwk": {**holder_key().jwk}}, "signature"),
@@ -340,3 +360,21 @@ def test_another_form_is_refused() -> None:
         assert _code(text) == "malformed", text
     for short in (f"{header}.{claims}.", f"{header}.{claims}.{signature[:-2]}"):
         assert _code(short) == "signature"
+
+
+def test_b1_wycheproof_es256_gives_the_stated_result() -> None:
+    """Each of the 41 vectors of P-256: the valid ones are read, and no other."""
+    found: Counter[tuple[str, bool]] = Counter()
+    for group in json.loads(VECTORS.read_text())["testGroups"]:
+        if group.get("public", {}).get("crv") != "P-256":
+            continue
+        for vector in group["tests"]:
+            try:
+                key = public_key(group["public"], {P256}, use=Use.SIGNATURE)
+                read = _signed(vector["jws"], key, "ES256")
+            except ValueError:
+                read = False
+            found[vector["result"], read] += 1
+            # As a proof none is right: they are of another type.
+            assert _code(vector["jws"]) in {"type", "malformed"}
+    assert found == {("valid", True): 2, ("invalid", False): 39}

@@ -30,6 +30,7 @@ from vault_service.services.jwk import (
     P256,
     NotPublic,
     PublicKey,
+    Use,
     decoded,
     digest,
     public_key,
@@ -180,11 +181,14 @@ def _key(header: Mapping[str, Any]) -> tuple[PublicKey, str]:
     if not isinstance(jwk, dict):
         _refuse("key", "the proof's key is no public key of its algorithm")
     try:
-        return public_key(jwk, {ALGORITHMS[algorithm]}), algorithm
+        key = public_key(jwk, {ALGORITHMS[algorithm]}, use=Use.SIGNATURE)
     except NotPublic:
         _refuse("key_private", "the proof holds a private key, which is known now; make a new one")
     except ValueError:
+        key = None
+    if key is None or jwk.get("alg", algorithm) != algorithm:
         _refuse("key", "the proof's key is no public key of its algorithm")
+    return key, algorithm
 
 
 def _signed(text: str, key: PublicKey, algorithm: str) -> bool:

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 X25519: Final = "X25519"
@@ -26,6 +27,25 @@ _FORMS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 # What a key may say besides; none of it is kept, because the thumbprint does not bind it.
 _BESIDES: Final = frozenset(("kid", "use", "alg", "key_ops"))
 _COORDINATE: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+
+
+class Use(StrEnum):
+    """What a key is for (RFC 7517, section 4.2)."""
+
+    SIGNATURE = "sig"
+    ENCRYPTION = "enc"
+
+
+# What the public half may be said to do. The half that only others agree with does nothing itself.
+_OPERATIONS: Final[Mapping[Use, Collection[frozenset[str]]]] = {
+    Use.SIGNATURE: (frozenset(("verify",)), frozenset(("sign", "verify"))),
+    Use.ENCRYPTION: (
+        frozenset(),
+        frozenset(("deriveKey",)),
+        frozenset(("deriveBits",)),
+        frozenset(("deriveKey", "deriveBits")),
+    ),
+}
 
 
 class NotPublic(ValueError):
@@ -49,12 +69,13 @@ class PublicKey:
     thumbprint: str
 
 
-def public_key(members: Mapping[str, object], curves: Collection[str]) -> PublicKey:
+def public_key(members: Mapping[str, object], curves: Collection[str], *, use: Use) -> PublicKey:
     """The key that these members are. Whether its point is a good one is not looked at.
 
     Raises:
         NotPublic: there is a private part.
-        ValueError: it is no key of these curves, or not in its one spelling.
+        ValueError: it is no key of these curves, not in its one spelling, or says of itself that it
+            is for something else.
     """
     if "d" in members:
         raise NotPublic
@@ -63,6 +84,8 @@ def public_key(members: Mapping[str, object], curves: Collection[str]) -> Public
         raise ValueError
     kind, coordinates = _FORMS[curve]
     if members.get("kty") != kind or set(members) - _BESIDES != {"kty", "crv", *coordinates}:
+        raise ValueError
+    if members.get("use", use) != use or not _may(members.get("key_ops"), use):
         raise ValueError
     kept = {"crv": curve, "kty": kind} | {name: _coordinate(members[name]) for name in coordinates}
     jwk = json.dumps(kept, sort_keys=True, separators=(",", ":"))
@@ -89,6 +112,15 @@ def decoded(text: str) -> bytes:
     if encoded(data) != text:
         raise ValueError
     return data
+
+
+def _may(operations: object, use: Use) -> bool:
+    """Whether a key that says so of itself, or nothing, may be used so."""
+    if operations is None:
+        return True
+    if not isinstance(operations, list) or not all(isinstance(each, str) for each in operations):
+        return False
+    return frozenset(operations) in _OPERATIONS[use]
 
 
 def _coordinate(value: object) -> str:

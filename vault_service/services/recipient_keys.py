@@ -23,7 +23,7 @@ from joserfc.jwe import JWERegistry
 from joserfc.jwk import ECKey, OKPKey
 
 from vault_service.errors import InvalidInput
-from vault_service.services.jwk import P256, X25519, NotPublic, public_key
+from vault_service.services.jwk import P256, X25519, NotPublic, Use, public_key
 
 ALGORITHM: Final = "ECDH-ES+A256KW"
 ENCRYPTION: Final = "A256GCM"
@@ -77,7 +77,7 @@ def parse(members: Mapping[str, object], *, pointer: str = "/public_key") -> Rec
             secret can be agreed with.
     """
     try:
-        key = public_key(members, _CURVES)
+        key = public_key(members, _CURVES, use=Use.ENCRYPTION)
         found = RecipientKey(jwk=key.jwk, thumbprint=key.thumbprint)
         # Agreeing with a point of small order fails, and so does a point beside the curve.
         found.seal(b"{}", grant="", entry="")
