@@ -825,7 +825,7 @@ STATED: dict[tuple[str, str], dict[str, int]] = {
 
 def _named(text: str) -> str:
     """The algorithm that a header names, read as leniently as Python can."""
-    head = text.split(".")[0]
+    head = text.split(".", maxsplit=1)[0]
     try:
         return str(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["alg"])
     except (ValueError, KeyError, TypeError):

@@ -95,6 +95,40 @@ def test_a_package_needs_a_key(stage: Stage, token: str) -> None:
         assert (error.code, error.pointer) == ("recipient_key_missing", "/delivery")
 
 
+def test_nobody_seals_for_a_key_of_his_own(stage: Stage, token: str) -> None:
+    """A requester's own record serves him in plain, and in no package."""
+    own = record(stage, new_key(), by="requester").id
+    caller = stage.caller("requester")
+    for call in (
+        lambda: stage.disclosures.explain(caller, draft(token, recipient=own, delivery="package")),
+        lambda: stage.disclosures.create(
+            caller, draft(token, recipient=own, delivery="package"), is_draft=True
+        ),
+    ):
+        error = refusal(call, InvalidInput)
+        assert (error.code, error.pointer) == ("recipient_own", "/recipient/id")
+    plain = stage.disclosures.create(caller, draft(token, recipient=own), is_draft=False)
+    assert plain.recipient == own
+
+
+@pytest.mark.parametrize("curve", ["X25519", "P-256"])
+def test_no_key_around_opens_it(stage: Stage, token: str, curve: str) -> None:
+    """Neither the public key, nor the one in the header, nor anybody else's of either curve."""
+    key = new_key(curve)
+    grant = stage.granted(package_draft(stage, key, token))
+    package = stage.reveal(stage.token(grant.id), token).package
+    assert package is not None
+    header, _ = opened(package, key)
+    for other in (public(key), header["epk"], new_key("X25519"), new_key("P-256")):
+        held = other if isinstance(other, JWK) else JWK(**other)
+        with pytest.raises((JWException, ValueError, KeyError, AttributeError)):
+            JWE().deserialize(package, key=held)
+    again = stage.granted(package_draft(stage, key, token))
+    second = stage.reveal(stage.token(again.id), token).package
+    assert second is not None
+    assert opened(second, key)[0]["epk"] != header["epk"]
+
+
 def test_another_delivery_is_refused(stage: Stage, token: str) -> None:
     """There are two."""
     caller, asked = stage.caller("requester"), draft(token, delivery="pigeon")

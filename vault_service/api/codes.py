@@ -158,6 +158,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "recipient_not_found": "There is no such recipient.",
         "recipient_ambiguous": "The request names a recipient on record and another.",
         "recipient_key_missing": "A package needs a recipient on record with a public key.",
+        "recipient_own": "A package is for a recipient whom somebody else put on record.",
         "recipient_key_changed": "The recipient's key is not the one that was approved; an alarm.",
         "public_key_invalid": "The key is no public key of X25519 or P-256.",
         "public_key_private": "The key is a private one, which nobody else may have.",

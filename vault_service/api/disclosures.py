@@ -98,6 +98,7 @@ def _draft(body: DisclosureIn) -> DisclosureDraft:
         "recipient_not_found",
         "recipient_ambiguous",
         "recipient_key_missing",
+        "recipient_own",
     ),
 )
 def create_disclosure(call: Call[DisclosureIn, None]) -> Answer:

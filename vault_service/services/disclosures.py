@@ -111,7 +111,7 @@ class Disclosures:
             Forbidden: the caller may not request disclosures.
         """
         self._audit.require(caller, Action.REQUEST_DISCLOSURE)
-        return self._judge(self._named(draft), caller.principal.id)[1]
+        return self._judge(self._named(caller, draft), caller.principal.id)[1]
 
     def create(self, caller: Caller, draft: DisclosureDraft, *, is_draft: bool) -> DisclosureView:
         """Make a request: submitted, or kept as a draft.
@@ -124,7 +124,7 @@ class Disclosures:
         self._audit.require(caller, Action.REQUEST_DISCLOSURE)
         asked = draft.tokens or (() if draft.customer is None else (draft.customer,))
         self._honeytokens.look(caller, asked)
-        draft = self._named(draft)
+        draft = self._named(caller, draft)
         request, decision = self._judge(draft, caller.principal.id)
         ground = decision.ground
         lacking = LACKING if is_draft else frozenset()
@@ -347,7 +347,7 @@ class Disclosures:
 
     # ------------------------------------------------------------ parts
 
-    def _named(self, draft: DisclosureDraft) -> DisclosureDraft:
+    def _named(self, caller: Caller, draft: DisclosureDraft) -> DisclosureDraft:
         """The draft with kind, name and key of the recipient that it names, if it names one.
 
         Raises:
@@ -355,6 +355,13 @@ class Disclosures:
         """
         if draft.recipient is not None:
             row, name = self._recipients.named(draft.recipient)
+            # Who forwards a package cannot read it, so its key is not of his choosing.
+            if draft.delivery == PACKAGE and row.created_by == caller.principal.id:
+                raise InvalidInput(
+                    "a package is for a recipient whom somebody else put on record",
+                    code="recipient_own",
+                    pointer="/recipient/id",
+                )
             draft = replace(
                 draft,
                 recipient_kind=row.kind,
