@@ -17,6 +17,7 @@ from vault_service.api import (
     holds,
     honeytokens,
     ledger,
+    policies,
     principals,
     recipients,
     reveal,
@@ -44,6 +45,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     principals.GROUP,
     ledger.GROUP,
     honeytokens.GROUP,
+    policies.GROUP,
     rotations.GROUP,
     vault_keys.GROUP,
 )

@@ -71,6 +71,7 @@ from vault_service.services.log_guard import LogGuard
 from vault_service.services.log_keeper import LogKeeper
 from vault_service.services.log_reading import LedgerReading
 from vault_service.services.notices import Notices
+from vault_service.services.policies import PolicyHistory
 from vault_service.services.possession import Possession
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
@@ -140,6 +141,7 @@ class Services:
     key_census: KeyCensus | None = None
     key_status: KeyStatus | None = None
     log_keeper: LogKeeper | None = None
+    policies: PolicyHistory | None = None
     ledger: LedgerReading | None = None
     close: Callable[[], None] = field(default=lambda: None)
 
@@ -343,7 +345,7 @@ def _lifecycle(settings: Settings, uow: SqlUnitOfWork, audit: Audit, policy: Pol
         uow=uow,
         audit=audit,
         policy=policy,
-        body=settings.policy_file.read_text(encoding="utf-8") if keeps_policies else None,
+        body=settings.policy_file.read_bytes().decode() if keeps_policies else None,
         version=__version__,
         instance=_instance(),
     )
@@ -402,6 +404,7 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
         ),
         "erasures": CustomerErasures(uow=uow, audit=told),
         "holds": LegalHolds(uow=uow, documents=documents, audit=told),
+        "policies": PolicyHistory(uow=uow, audit=told),
         "ledger": LedgerReading(
             uow=uow, keys=_SigningKey(parts.transit("inspect"), LEDGER_KEY), audit=told
         ),

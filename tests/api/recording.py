@@ -15,6 +15,7 @@ from uuid import UUID
 from vault_service.domain.actors import Principal, Role
 from vault_service.domain.policy import Decision
 from vault_service.errors import NotAuthenticated, ServiceError
+from vault_service.policy.diff import Difference, Effect
 from vault_service.services.accounting import Disclosed, DisclosedPage, DisclosedValue
 from vault_service.services.context import Caller
 from vault_service.services.customer_erasure import ErasureView
@@ -25,6 +26,8 @@ from vault_service.services.holds import HoldView
 from vault_service.services.key_status import KeyStatusView
 from vault_service.services.log_reading import Blob, Consistency, Inclusion, LoggedEntry, Page
 from vault_service.services.notices import CustomerNotice, NoticeLine
+from vault_service.services.policies import AdoptionPage, PolicyChanges, PolicyText
+from vault_service.services.policy_ports import AdoptionRow
 from vault_service.services.recipients import RecipientView
 from vault_service.services.rotation_ports import Reason, RotationRow, RotationState
 from vault_service.services.rotations import RotationPage, RotationView
@@ -447,6 +450,17 @@ def ledger_answers() -> dict[str, Any]:
     }
 
 
+def policy_answers() -> dict[str, Any]:
+    """What the history of the policy answers."""
+    row = AdoptionRow(number=2, version="b" * 64, name="1998-12-17", adopted_at=NOW, until=None)
+    difference = Difference(effect=Effect.ALLOWED, where="a for b", says="may serve counterparty")
+    return {
+        "page": AdoptionPage(items=(row,), next="2"),
+        "text": PolicyText(version="b" * 64, text="schema = 1\n", adoptions=(row,)),
+        "changes": PolicyChanges(old="a" * 64, new="b" * 64, differences=(difference,)),
+    }
+
+
 def served(recording: Recording) -> Served:
     """The recording in the form that an application takes."""
     issued = IssuedKey(principal=principal_view(), id=KEY, state="active", key=API_KEY)
@@ -533,6 +547,7 @@ def served(recording: Recording) -> Served:
             recording, {"issue": IssuedDisclosureToken(expires_at=NOW, token="e.y.J")}
         ),
         ledger=_Simple(recording, ledger_answers()),
+        policies=_Simple(recording, policy_answers()),
         key_status=_Part(
             recording,
             overview=lambda caller: recording._answer("overview", [key_view()], caller=caller),

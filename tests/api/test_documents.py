@@ -37,6 +37,7 @@ NAMES = {
     "disclosure": DISCLOSURE,
     "principal": PRINCIPAL,
     "rotation": ROTATION,
+    "version": "b" * 64,
     "recipient": RECIPIENT,
     "evidence": "document",
     "hold": HOLD,

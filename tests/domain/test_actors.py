@@ -37,10 +37,11 @@ ALLOWED = {
     Role.OFFICER: "erase read_customer_disclosures read_disclosures read_evidence"
     " determine_disclosure decide_disclosure revoke_disclosure confirm_key read_principals"
     " record_recipient read_recipients open_evidence read_transparency place_hold release_hold"
-    " read_hold read_holds plant_honeytokens",
+    " read_hold read_holds plant_honeytokens read_policies",
     Role.AUDITOR: "read_evidence read_principals read_keys read_rotations read_ledger"
-    " read_transparency read_holds",
-    Role.OPERATOR: "manage_principals read_principals read_keys rotate_keys read_rotations",
+    " read_transparency read_holds read_policies",
+    Role.OPERATOR: "manage_principals read_principals read_keys rotate_keys read_rotations"
+    " read_policies",
 }
 
 

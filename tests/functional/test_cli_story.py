@@ -351,6 +351,23 @@ def test_keys_are_rotated_and_told_of(cli: Cli) -> None:
         assert (shown.code, "records-account" in shown.out) == (0, True), shown
 
 
+def test_what_policy_was_in_force_is_told(cli: Cli, tmp_path: Path) -> None:
+    """An auditor lists versions, reads the text byte for byte, and has two compared in words."""
+    adopted = cli("policy", "history").body["items"]
+    version = adopted[0]["version"]
+    assert adopted[0]["until"] is None
+    file = tmp_path / "policy.toml"
+    file.write_text(cli.text("policy", "text", version).out, encoding="utf-8", newline="")
+    assert cli("policy", "check", str(file)).body["version"] == version
+    assert cli("policy", "text", version).body["adoptions"][0]["version"] == version
+    same = cli("policy", "changes", version, "--from", version)
+    assert same.body == {"from": version, "to": version, "differences": []}
+    assert version in cli.text("policy", "changes", version, "--from", version).err
+    assert version in cli.text("policy", "history", "--as", "officer-1").out.replace("\n", "")
+    assert cli("policy", "text", "0" * 64).error == "policy_not_found"
+    assert cli("policy", "history", "--as", "billing").code == ExitCode.REFUSED
+
+
 def test_the_worker_ends_what_has_expired_and_stops_on_sigterm(cli: Cli, service: Running) -> None:
     """A token whose time is over is erased within a round; SIGTERM ends the worker with 0."""
     until = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()

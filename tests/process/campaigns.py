@@ -66,6 +66,32 @@ CAMPAIGNS: Final = {
         unit="wrapped keys",
         about="a key is rotated, its workers killed -9 under traffic: no request fails, none left",
     ),
+    "tampering": Campaign(
+        tests=("tests/ledger/test_tampering.py::test_e2_random_tamperings_are_found",),
+        rounds=1_000,
+        unit="tamperings",
+        about="E2: a superuser changes the log behind a kept checkpoint: the verifier finds it",
+    ),
+    "kill-sequencer": Campaign(
+        tests=(
+            "tests/ledger/test_kill_sequencer.py::test_e3_killed_sequencers_leave_no_gap_duplicate_or_fork",
+        ),
+        rounds=100,
+        unit="kills",
+        about="E3: kill -9 of sequencers under load: no gap, no duplicate, no fork, no long wait",
+    ),
+    "ledger-scale": Campaign(
+        tests=("tests/ledger/test_scale.py",),
+        rounds=1_000_000,
+        unit="entries",
+        about="E1, E4: verification, proofs and appending keep their times; the log's size on disk",
+    ),
+    "leaves": Campaign(
+        tests=("tests/acceptance/test_e5_e6_log.py::test_e6_no_leaf_holds_a_value_of_the_sample",),
+        rounds=100_000,
+        unit="leaves",
+        about="E6: no value of the sample stands in any leaf",
+    ),
     "double-spend": Campaign(
         tests=(f"{_HERE}/test_d1_double_spend.py",),
         rounds=1_000,

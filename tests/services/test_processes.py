@@ -190,8 +190,8 @@ def test_only_an_operator_rotates(stage: Stage, who: str) -> None:
 
 
 def test_start_policy_and_stop_are_told(stage: Stage) -> None:
-    """The policy once for each version, start and stop each time."""
-    stage.sql("DELETE FROM policies")
+    """The policy when another was in force before, start and stop each time."""
+    stage.sql("TRUNCATE policies CASCADE")
     with stage.told() as entries:
         stage.services.lifecycle.started()
         stage.services.lifecycle.started()

@@ -290,12 +290,47 @@ def test_a_floor_is_never_lowered(units: Units) -> None:
         assert tx.floors.get()["some-key"] == 4
 
 
-def test_a_policy_is_remembered_once(units: Units) -> None:
-    """The second start of the same version has nothing to tell the ledger."""
-    version = build.name("sha")
+def test_a_policy_is_adopted_until_another_is(units: Units) -> None:
+    """The next start of the same version has nothing to tell; one that comes back has."""
+    one, two = build.name("sha"), build.name("sha")
     with units.console.begin() as tx:
-        assert tx.policies.remember(version, "1998-12-17", "body")
-        assert not tx.policies.remember(version, "1998-12-17", "body")
+        assert tx.policies.adopt(one, "1998-12-17", "body")
+        assert not tx.policies.adopt(one, "1998-12-17", "body")
+    with units.console.begin() as tx:
+        assert tx.policies.adopt(two, "2001-01-01", "other")
+        assert tx.policies.adopt(one, "1998-12-17", "body")
+    with units.console.begin(read_only=True) as tx:
+        newest, between, first = tx.policies.adoptions(limit=3)
+        assert [each.version for each in (newest, between, first)] == [one, two, one]
+        assert [each.name for each in (newest, between)] == ["1998-12-17", "2001-01-01"]
+        assert (newest.until, first.until) == (None, between.adopted_at)
+        assert [newest.number - 1, newest.number - 2] == [between.number, first.number]
+        assert tx.policies.adoptions(version=one, limit=9) == [newest, first]
+        assert tx.policies.adoptions(before=newest.number, limit=1) == [between]
+        assert tx.policies.body(one) == "body"
+        assert tx.policies.body("0" * 64) is None
+
+
+def test_of_two_who_bring_a_policy_at_once_one_adopts_it(units: Units) -> None:
+    """Of one version one tells the ledger; of two versions both do, one after the other."""
+    same, other = build.name("sha"), build.name("sha")
+    told: list[tuple[str, bool]] = []
+
+    def bring(version: str) -> None:
+        with units.console.begin() as tx:
+            told.append((version, tx.policies.adopt(version, "name", "body")))
+
+    for version in (same, other):
+        with units.console.begin() as tx:
+            assert tx.policies.adopt(same, "name", "body") is (version is same)
+            rival = threading.Thread(target=bring, args=(version,))
+            if version is other:
+                assert tx.policies.adopt(build.name("sha"), "name", "body")
+            rival.start()
+            rival.join(0.3)
+            assert rival.is_alive()
+        rival.join(10)
+    assert told == [(same, False), (other, True)]
 
 
 def test_a_lease_is_held_by_one_until_its_unit_of_work_ends(units: Units) -> None:

@@ -100,6 +100,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "erasure_not_found": "Nobody asked for the erasure of such a customer.",
         "hold_malformed": "This is not the name of a legal hold.",
         "hold_not_found": "There is no such legal hold.",
+        "policy_not_found": "No such version of the policy was ever in force, or none before it.",
         "rotation_malformed": "This is not the name of a rotation.",
         "rotation_not_found": "There is no such rotation.",
         "vault_key_not_found": "There is no such key in Vault, or it is not rotated.",
@@ -116,6 +117,8 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "forbidden": "None of the caller's roles allows this.",
         "rate_limited": "Too many requests; the header Retry-After says when to ask again.",
         # state
+        "policy_altered": "The stored text of this policy is not what was in force.",
+        "policy_unreadable": "This release cannot read that version of the policy.",
         "conflict": "The request contradicts the present state.",
         "idempotency_key_reused": "The Idempotency-Key was used with another body.",
         "idempotency_in_progress": "The first request of this Idempotency-Key is under way.",

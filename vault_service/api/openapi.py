@@ -25,6 +25,7 @@ _PATH_WORDS: Final = {
     "disclosure": "A disclosure request, `dis_…`.",
     "rotation": "A rotation of a key, `rot_…`.",
     "hold": "A legal hold, `hld_…`.",
+    "version": "A version of the policy, the SHA-256 of its file in hexadecimal.",
     "principal": "A principal, `prn_…`, or `me`.",
     "key": "An API key's id, `key_…`.",
     "tile": "`<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]`, as C2SP tlog-tiles names them.",

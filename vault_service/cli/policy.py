@@ -1,4 +1,4 @@
-"""`vault-service policy`: read and check the disclosure policy, without a running service."""
+"""`vault-service policy`: read, check and compare policy files, without a running service."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from vault_service import settings
 from vault_service.cli import screen
-from vault_service.cli.commands import PlainCommand
+from vault_service.cli.commands import LazyGroup, PlainCommand
 from vault_service.cli.session import session
 from vault_service.domain.grounds import Ground, Policy
 from vault_service.errors import SettingsError
@@ -31,9 +31,15 @@ _file = click.argument(
 )
 
 
-@click.group("policy")
+@click.group(
+    "policy",
+    cls=LazyGroup,
+    lazy={
+        name: f"vault_service.cli.policy_history:{name}" for name in ("history", "text", "changes")
+    },
+)
 def group() -> None:
-    """Read and check the disclosure policy."""
+    """Read and check the disclosure policy, and see which was in force when."""
 
 
 @group.command("show", cls=PlainCommand)

@@ -17,6 +17,7 @@ from vault_service.client.evidence import Evidence
 from vault_service.client.holds import Holds
 from vault_service.client.honeytokens import Honeytokens
 from vault_service.client.ledger import Ledger
+from vault_service.client.policies import Policies
 from vault_service.client.principals import Principals
 from vault_service.client.proofs import ProofMaker, Proving
 from vault_service.client.recipients import Recipients
@@ -77,6 +78,7 @@ class Client:
         self.erasures = Erasures(self._transport)
         self.holds = Holds(self._transport)
         self.principals = Principals(self._transport)
+        self.policies = Policies(self._transport)
         self.ledger = Ledger(self._transport)
         self.rotations = Rotations(self._transport)
 

@@ -147,6 +147,7 @@ class Action(StrEnum):
     READ_LEDGER = "read_ledger"
     READ_TRANSPARENCY = "read_transparency"
     PLANT_HONEYTOKENS = "plant_honeytokens"
+    READ_POLICIES = "read_policies"
 
 
 _WRITERS = frozenset((Role.BILLING, Role.SUPPORT))
@@ -206,6 +207,8 @@ PERMISSIONS: Mapping[Action, frozenset[Role]] = MappingProxyType(
         Action.READ_LEDGER: frozenset((Role.AUDITOR,)),
         # An officer publishes it, and an auditor holds it against the log. It tells of nobody.
         Action.READ_TRANSPARENCY: frozenset((Role.OFFICER, Role.AUDITOR)),
+        # Officers decide by it.
+        Action.READ_POLICIES: frozenset((Role.AUDITOR, Role.OFFICER, Role.OPERATOR)),
     }
 )
 

@@ -41,7 +41,7 @@ class Lifecycle:
         self._details = {"version": version, "instance": instance}
 
     def started(self) -> None:
-        """Write the start down, and the policy if it is new.
+        """Write the start down, and the policy if another was in force before.
 
         Raises:
             Unavailable: the database is.
@@ -52,7 +52,7 @@ class Lifecycle:
                 Event.LOG_STARTED, "service", at=now, details=self._details
             )
             policy = self._policy
-            if self._body is not None and tx.policies.remember(
+            if self._body is not None and tx.policies.adopt(
                 policy.version, policy.name, self._body
             ):
                 entries += self._audit.entries(

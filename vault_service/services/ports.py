@@ -28,6 +28,7 @@ from vault_service.services.evidence_ports import Evidence
 from vault_service.services.hold_ports import Holds
 from vault_service.services.honeytoken_ports import HoneytokenMarks
 from vault_service.services.log_ports import Log
+from vault_service.services.policy_ports import AdoptionRow
 from vault_service.services.recipient_ports import Recipients
 from vault_service.services.rotation_ports import Census, Rotations, WrappedKeys
 from vault_service.services.webhook_ports import WebhookOutbox
@@ -591,16 +592,22 @@ class Disclosures(Protocol):
 class Policies(Protocol):
     """Policy versions that were in force."""
 
-    def remember(self, version: str, name: str, body: str) -> bool:
-        """Insert a version; False when it was known."""
+    def adopt(self, version: str, name: str, body: str) -> bool:
+        """Keep a version, which is in force from now on; False when it was in force already."""
+        ...
+
+    def body(self, version: str) -> str | None:
+        """The text of a version."""
+        ...
+
+    def adoptions(
+        self, *, version: str | None = None, before: int | None = None, limit: int
+    ) -> list[AdoptionRow]:
+        """Versions as they came into force, newest first: of one version, and before a number."""
         ...
 
     def bodies(self, *, before: datetime) -> list[str]:
         """The texts of the versions that were in force before an instant, oldest first."""
-        ...
-
-    def body(self, version: str) -> str | None:
-        """The text of one version."""
         ...
 
 

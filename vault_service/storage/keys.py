@@ -1,15 +1,14 @@
-"""The small directories: key floors, policy versions, leases."""
+"""The small directories: key floors, leases."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from vault_service.storage.session import Session
-from vault_service.storage.tables import key_floors, policies
+from vault_service.storage.tables import key_floors
 
 _ENSURE_LEASE: Final = b"INSERT INTO leases (name) VALUES (%b) ON CONFLICT (name) DO NOTHING"
 _FIND_LEASE: Final = b"SELECT 1 FROM leases WHERE name = %b"
@@ -18,10 +17,6 @@ UPDATE leases SET holder = %b, taken_at = clock_timestamp()
 WHERE name = (SELECT name FROM leases WHERE name = %b FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING name
 """
-_BODIES: Final = (
-    b"SELECT body FROM policies WHERE first_seen_at < %b ORDER BY first_seen_at, version"
-)
-_BODY: Final = b"SELECT body FROM policies WHERE version = %b"
 
 
 class SqlKeyFloors:
@@ -51,35 +46,6 @@ class SqlKeyFloors:
                 },
             )
         )
-
-
-class SqlPolicies:
-    """Policy versions that were in force."""
-
-    __slots__ = ("_session",)
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def remember(self, version: str, name: str, body: str) -> bool:
-        """Insert a version; False when it was known."""
-        offered = insert(policies).values(version=version, name=name, body=body)
-        return bool(
-            self._session.core(
-                offered.on_conflict_do_nothing(index_elements=[policies.c.version]).returning(
-                    policies.c.version
-                )
-            )
-        )
-
-    def bodies(self, *, before: datetime) -> list[str]:
-        """The texts of the versions that were in force before an instant, oldest first."""
-        return [row[0] for row in self._session.rows(_BODIES, (before,))]
-
-    def body(self, version: str) -> str | None:
-        """The text of one version."""
-        rows = self._session.rows(_BODY, (version,))
-        return rows[0][0] if rows else None
 
 
 class SqlLeases:

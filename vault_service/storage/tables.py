@@ -681,6 +681,15 @@ policies: Final = Table(
     _time("first_seen_at", nullable=False, now=True),
 )
 
+policy_adoptions: Final = Table(
+    "policy_adoptions",
+    metadata,
+    # Without gaps: it orders what came into force at one moment, and makes rivals meet.
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("version", Text, ForeignKey("policies.version"), nullable=False),
+    _time("adopted_at", nullable=False, now=True),
+)
+
 leases: Final = Table(
     "leases",
     metadata,

@@ -28,9 +28,10 @@ from vault_service.storage.failures import Contended
 from vault_service.storage.holds import SqlHolds
 from vault_service.storage.honeytokens import SqlHoneytokens
 from vault_service.storage.idempotency import SqlIdempotency
-from vault_service.storage.keys import SqlKeyFloors, SqlLeases, SqlPolicies
+from vault_service.storage.keys import SqlKeyFloors, SqlLeases
 from vault_service.storage.log import SqlLog
 from vault_service.storage.outbox import SqlOutbox
+from vault_service.storage.policies import SqlPolicies
 from vault_service.storage.principals import SqlPrincipals
 from vault_service.storage.proofs import SqlProofs
 from vault_service.storage.recipients import SqlRecipients

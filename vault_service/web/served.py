@@ -21,6 +21,7 @@ from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.key_status import KeyStatus
 from vault_service.services.log_reading import LedgerReading
 from vault_service.services.notices import Notices
+from vault_service.services.policies import PolicyHistory
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.recipients import RecipientRecords
@@ -133,6 +134,10 @@ class Served(Protocol):
     @property
     def rotations(self) -> Rotations | None:
         """Rotations of keys."""
+
+    @property
+    def policies(self) -> PolicyHistory | None:
+        """Every policy that was in force."""
 
     @property
     def ledger(self) -> LedgerReading | None:
