@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -23,6 +24,7 @@ from tests.support.whole import (
     soon,
     standing,
 )
+from vault_service.domain.instruments import Instrument
 from vault_service.errors import ServiceError
 from vault_service.ledger.entries import ActorKind, Entry, Event, Outcome, encode
 from vault_service.ledger.events import SHAPES
@@ -74,7 +76,7 @@ def live(stage: Stage) -> None:
     stage.disclosures.get(officer, kept.id)
     stage.disclosures.withdraw(requester, kept.id)
     denied = stage.disclosures.create(requester, draft(token), is_draft=False)
-    stage.disclosures.deny(officer, denied.id)
+    stage.disclosures.deny(officer, denied.id, comment="no harm seen")
     legal = draft(
         ground="legal_process",
         category="communication_contents",
@@ -92,7 +94,10 @@ def live(stage: Stage) -> None:
         },
     )
     process = stage.disclosures.create(requester, legal, is_draft=False)
-    stage.disclosures.determine(officer, process.id, valid=True, reasons="signed")
+    covered = Instrument(customer=customer, classes=("communication",), ends=date(2099, 1, 1))
+    stage.disclosures.determine(
+        officer, process.id, valid=True, reasons="signed", instrument=covered
+    )
     stage.evidence.read(officer, process.id, "document")
     auditor = stage.caller("auditor")
     life = timedelta(hours=1)
@@ -103,6 +108,9 @@ def live(stage: Stage) -> None:
         "UPDATE evidence_documents SET created_at = now() - interval '8 days'"
         " WHERE referred_at IS NULL"
     )
+    stage.disclosures.annul(officer, process.id, reasons="lifted on appeal")
+    narrower = replace(standing(token), amends=stage.granted(standing(token)).id)
+    stage.granted(narrower)
     revoked = stage.granted(standing(token))
     stage.disclosures.revoke(officer, revoked.id)
     ending = stage.granted(draft(token))

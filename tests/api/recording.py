@@ -480,7 +480,17 @@ def served(recording: Recording) -> Served:
         tokens={"payment_card": (token_view(),)},
         truncated=False,
     )
-    steps = ("create", "submit", "get", "determine", "approve", "deny", "revoke", "withdraw")
+    steps = (
+        "annul",
+        "create",
+        "submit",
+        "get",
+        "determine",
+        "approve",
+        "deny",
+        "revoke",
+        "withdraw",
+    )
     decision = Decision(allowed=True, ground=None, clause="D1", missing=(), duration=None)
     part = _Part(
         recording,
@@ -514,6 +524,7 @@ def served(recording: Recording) -> Served:
                 **dict.fromkeys(steps, view),
                 "page": DisclosurePage(items=(view,), next=None),
                 "explain": decision,
+                "lacking": decision,
             },
         ),
         evidence=_Simple(recording, evidence_answers()),

@@ -25,19 +25,20 @@ from vault_service.errors import Conflict, Forbidden
 # Rows: states. Columns: what follows on each event, or the refusal, by the short names below.
 # (D) stands for what depends on whether the ground needs a determination.
 TABLE = """
--  submit determine approve approve_last start deny withdraw use use_last expire revoke
-draft      submitted  NS  NS  NS  NS  NS       withdrawn  NS  NS  NS  NS
-submitted  submitted  (D) (D) (D) NA  denied   withdrawn  NX  NX  expired  NX
-determined determined AD  determined approved NA denied withdrawn NX NX expired NX
-approved   approved   AA  AA  AA  active denied withdrawn NX  NX  expired  revoked
-active     active     AC  AC  AC  AC  AC       withdrawn  active spent expired revoked
-spent      E E E E E E E E E E E
-expired    E E E E E E E E E E E
-revoked    E E E E E E E E E E E
-denied     E E E E E E E E E E E
-withdrawn  E E E E E E E E E E E
+-  submit determine approve approve_last start deny withdraw use use_last expire revoke annul amend
+draft      submitted  NS  NS  NS  NS  NS       withdrawn  NS  NS  NS  NS  NS  NS
+submitted  submitted  (D) (D) (D) NA  denied   withdrawn  NX  NX  expired  NX  (A) SU
+determined determined AD  determined approved NA denied withdrawn NX NX expired NX (A) SU
+approved   approved   AA  AA  AA  active denied withdrawn NX  NX  expired  revoked (A) SU
+active     active     AC  AC  AC  AC  AC       withdrawn  active spent expired revoked (A) SU
+spent      E E E E E E E E E E E E E
+expired    E E E E E E E E E E E E E
+revoked    E E E E E E E E E E E E E
+denied     E E E E E E E E E E E E E
+withdrawn  E E E E E E E E E E E E E
+superseded E E E E E E E E E E E E E
 """
-SHORT = {
+SHORT: dict[str, State | Refusal] = {
     "NS": Refusal.NOT_SUBMITTED,
     "NA": Refusal.NOT_APPROVED,
     "NX": Refusal.NOT_ACTIVE,
@@ -45,6 +46,7 @@ SHORT = {
     "AA": Refusal.ALREADY_APPROVED,
     "AC": Refusal.ALREADY_ACTIVE,
     "E": Refusal.ENDED,
+    "SU": State.SUPERSEDED,
 }
 SUBMITTED: dict[bool, dict[str, State | Refusal]] = {
     True: {
@@ -60,6 +62,15 @@ SUBMITTED: dict[bool, dict[str, State | Refusal]] = {
 }
 
 
+LONG = {"amend": "supersede"}
+ANNULLED: dict[str, State | Refusal] = {
+    "submitted": Refusal.DETERMINATION_MISSING,
+    "determined": State.DENIED,
+    "approved": State.DENIED,
+    "active": State.REVOKED,
+}
+
+
 def _expected(*, determination: bool) -> dict[tuple[State, Event], State | Refusal]:
     expected: dict[tuple[State, Event], State | Refusal] = {}
     header, *lines = TABLE.strip().splitlines()
@@ -69,9 +80,11 @@ def _expected(*, determination: bool) -> dict[tuple[State, Event], State | Refus
             after: State | Refusal | None = SHORT.get(cell)
             if cell == "(D)":
                 after = SUBMITTED[determination][column]
+            elif cell == "(A)":
+                after = ANNULLED[state] if determination else Refusal.DETERMINATION_NOT_NEEDED
             elif after is None:
                 after = State(cell)
-            expected[State(state), Event(column)] = after
+            expected[State(state), Event(LONG.get(column, column))] = after
     return expected
 
 
@@ -232,14 +245,20 @@ class Life(RuleBasedStateMachine):
         self._try(Event.DENY)
 
     @rule()
+    def annul(self) -> None:
+        """The instrument is found valid no longer; there must have been one."""
+        if self._try(Event.ANNUL):
+            assert self.determined_by
+
+    @rule()
     def use(self) -> None:
         """The holder reveals."""
         if self._try(Event.USE_LAST if self.used + 1 == self.uses else Event.USE):
             self.used += 1
 
-    @rule(event=st.sampled_from([Event.EXPIRE, Event.REVOKE, Event.START]))
+    @rule(event=st.sampled_from([Event.EXPIRE, Event.REVOKE, Event.START, Event.SUPERSEDE]))
     def anything_else(self, event: Event) -> None:
-        """Time passes, an officer revokes, or something tries to start early."""
+        """Time passes, an officer revokes, an amendment starts, or something tries to, early."""
         self._try(event)
 
     @invariant()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from vault_service.domain.classes import DataClass
 from vault_service.domain.disclosures import DisclosureRequest, Recipient, Scope
 from vault_service.domain.grounds import NoticeRule, Policy
+from vault_service.domain.instruments import Binds, Instrument
 from vault_service.domain.policy import MAX_TOKENS, Progress, Stage, decide
 from vault_service.policy import loader
 
@@ -124,6 +125,8 @@ RULES = {
         notice=NoticeRule.AFTER_DATE,
     ),
 }
+# What covers every request of these tests.
+WIDE = Instrument(tokens=("tok_1",), ends=date(2027, 2, 1))
 DOCUMENTS = frozenset(("sha256:" + "a" * 64,))
 NAMES = [*sorted({name for name, _ in RULES}), "customer_agrees"]
 
@@ -195,7 +198,7 @@ def test_the_decision_equals_the_table_of_the_clauses() -> None:
     """For each ground, category, class, recipient, evidence and determination: as the clauses."""
     rows = allowed = 0
     for request, determined, missing in table_rows():
-        progress = Progress(approvals=2, determined=determined)
+        progress = Progress(approvals=2, determined=determined, instrument=WIDE)
         decision = decide(POLICY, request, now=NOW, progress=progress)
         assert {(each.code, each.pointer) for each in decision.missing} == missing, request
         assert decision.allowed is (not missing)
@@ -234,7 +237,7 @@ def test_the_shipped_policy_is_the_table() -> None:
 @pytest.mark.parametrize("key", RULES)
 def test_d3_too_few_approvals_hold_up_the_grant_only(key: tuple[str, str], approvals: int) -> None:
     """Without enough approvals a request may be submitted and may not start."""
-    progress = Progress(approvals=approvals, determined=True)
+    progress = Progress(approvals=approvals, determined=True, instrument=WIDE)
     decision = decide(POLICY, _request(*key), now=NOW, progress=progress)
     assert decide(POLICY, _request(*key), now=NOW).allowed
     assert decision.allowed is (approvals >= RULES[key].approvals)
@@ -501,6 +504,172 @@ def test_a_grant_never_outlives_its_instrument(
     assert decide(POLICY, request, now=NOW).duration == lasts
 
 
+COVERED = Instrument(tokens=("tok_1", "tok_2"), ends=date(2026, 11, 24))
+OF_CUSTOMER = Instrument(
+    customer="c", classes=("communication", "telephone"), ends=date(2027, 1, 1)
+)
+
+
+@pytest.mark.parametrize(
+    ("instrument", "scope", "missing"),
+    [
+        (COVERED, Scope(tokens=("tok_1",)), {}),
+        (COVERED, Scope(tokens=("tok_2", "tok_1")), {}),
+        (COVERED, Scope(tokens=("tok_1", "tok_3")), {("scope_exceeds_instrument", "/tokens")}),
+        (COVERED, Scope(customer="c"), {("scope_exceeds_instrument", "/classes")}),
+        (OF_CUSTOMER, Scope(customer="c"), {}),
+        (OF_CUSTOMER, Scope(customer="d"), {("scope_exceeds_instrument", "/classes")}),
+        (OF_CUSTOMER, Scope(tokens=("tok_9",), customers=("c",)), {}),
+        (
+            OF_CUSTOMER,
+            Scope(tokens=("tok_9",), customers=("c", "d")),
+            {("scope_exceeds_instrument", "/tokens")},
+        ),
+        (OF_CUSTOMER, Scope(tokens=("tok_9",)), {("scope_exceeds_instrument", "/tokens")}),
+        (
+            replace(OF_CUSTOMER, classes=("telephone",)),
+            Scope(customer="c"),
+            {("scope_exceeds_instrument", "/classes")},
+        ),
+        (
+            replace(OF_CUSTOMER, classes=("telephone",)),
+            Scope(tokens=("tok_9",), customers=("c",)),
+            {("scope_exceeds_instrument", "/tokens")},
+        ),
+        # Said badly: both scopes, none, half of one; whatever is said binds all the same.
+        (
+            replace(OF_CUSTOMER, tokens=("tok_1",)),
+            Scope(tokens=("tok_1",)),
+            {("instrument_scope_missing", "/instrument/tokens")},
+        ),
+        (
+            Instrument(ends=date(2027, 1, 1)),
+            Scope(tokens=("tok_1",)),
+            {("instrument_scope_missing", "/instrument/tokens")},
+        ),
+        (
+            Instrument(tokens=(), ends=date(2027, 1, 1)),
+            Scope(tokens=("tok_1",)),
+            {
+                ("instrument_scope_missing", "/instrument/tokens"),
+                ("scope_exceeds_instrument", "/tokens"),
+            },
+        ),
+        (
+            Instrument(customer="c", ends=date(2027, 1, 1)),
+            Scope(customer="c"),
+            {
+                ("instrument_scope_missing", "/instrument/tokens"),
+                ("scope_exceeds_instrument", "/classes"),
+            },
+        ),
+        (
+            Instrument(tokens=("tok_1",)),
+            Scope(tokens=("tok_1",)),
+            {("instrument_end_missing", "/instrument/ends")},
+        ),
+        (
+            None,
+            Scope(tokens=("tok_1",)),
+            {
+                ("instrument_scope_missing", "/instrument/tokens"),
+                ("instrument_end_missing", "/instrument/ends"),
+            },
+        ),
+        (
+            replace(COVERED, ends=date(2026, 11, 22)),
+            Scope(tokens=("tok_1",)),
+            {("instrument_expired", "")},
+        ),
+        (replace(COVERED, ends=date(2026, 11, 23)), Scope(tokens=("tok_1",)), {}),
+        (
+            replace(COVERED, begins=date(2026, 11, 24)),
+            Scope(tokens=("tok_1",)),
+            {("instrument_not_begun", "")},
+        ),
+        (replace(COVERED, begins=date(2026, 11, 23)), Scope(tokens=("tok_1",)), {}),
+    ],
+)
+def test_a_grant_is_held_to_the_instrument(
+    instrument: Instrument | None, scope: Scope, missing: set[tuple[str, str]]
+) -> None:
+    """It never exceeds what the officer read of it: whose, which classes, from when, until when."""
+    request = _request("legal_process", CONTENTS, scope=replace(scope, classes=("communication",)))
+    progress = Progress(approvals=2, determined=True, instrument=instrument)
+    decision = decide(POLICY, request, now=NOW, progress=progress)
+    assert {(each.code, each.pointer) for each in decision.missing} == set(missing)
+    assert {each.clause for each in decision.missing} <= {"C3"}
+    assert decision.missing == decision.missing_at(Stage.DETERMINATION)
+    # Without a determination nothing is said of it, and without a need nobody asks.
+    undone = decide(POLICY, request, now=NOW, progress=replace(progress, determined=None))
+    assert [each.code for each in undone.missing] == ["determination_missing"]
+    other = decide(POLICY, _request(), now=NOW, progress=progress)
+    assert other.allowed
+
+
+@pytest.mark.parametrize(
+    ("ends", "asked", "lasts"),
+    [
+        (date(2026, 11, 23), None, timedelta(hours=12)),
+        (date(2026, 11, 24), None, timedelta(hours=36)),
+        (date(2026, 11, 24), timedelta(hours=1), timedelta(hours=1)),
+        (date(2027, 1, 1), None, timedelta(days=30)),
+    ],
+)
+def test_a_grant_ends_with_what_the_officer_read(
+    ends: date, asked: timedelta | None, lasts: timedelta
+) -> None:
+    """Whatever the evidence says, the last day that was determined ends the grant."""
+    progress = Progress(
+        approvals=2, determined=True, instrument=Instrument(tokens=("tok_1",), ends=ends)
+    )
+    request = _request("legal_process", CONTENTS, duration=asked)
+    assert decide(POLICY, request, now=NOW, progress=progress).duration == lasts
+
+
+def test_an_instrument_begins_and_ends_at_midnight() -> None:
+    """To the instant, in UTC."""
+    instrument = Instrument(tokens=("tok_1",), begins=date(2026, 11, 24), ends=date(2026, 11, 24))
+    progress = Progress(approvals=2, determined=True, instrument=instrument)
+    request = _request("legal_process", CONTENTS)
+    first, after = datetime(2026, 11, 24, tzinfo=UTC), datetime(2026, 11, 25, tzinfo=UTC)
+    tick = timedelta(microseconds=1)
+    for now, codes in (
+        (first - tick, ["instrument_not_begun"]),
+        (first, []),
+        (after - tick, []),
+        (after, ["instrument_expired"]),
+    ):
+        decision = decide(POLICY, request, now=now, progress=progress)
+        assert [each.code for each in decision.missing] == codes
+
+
+def test_a_policy_may_ask_for_less_and_what_is_said_binds_all_the_same() -> None:
+    """The other policy's determination must say nothing of an instrument."""
+    ground = OTHER.grounds["remind", "letters"]
+    assert ground.determination is not None
+    assert ground.determination.binds == ()
+    shipped = POLICY.grounds["legal_process", CONTENTS].determination
+    assert shipped is not None
+    assert shipped.binds == (Binds.SCOPE, Binds.DATES)
+    request = DisclosureRequest(
+        ground="remind",
+        category="letters",
+        scope=Scope(customer="c", classes=("communication",)),
+        recipient=Recipient(kind="guild", name="Guild"),
+        evidence={"fair_closes": "2026-11-25"},
+    )
+    for instrument, codes in (
+        (None, []),
+        (Instrument(), []),
+        (Instrument(customer="d"), ["scope_exceeds_instrument"]),
+        (Instrument(ends=date(2026, 11, 22)), ["instrument_expired"]),
+    ):
+        progress = Progress(approvals=1, determined=True, instrument=instrument)
+        decision = decide(OTHER, request, now=NOW, progress=progress)
+        assert [each.code for each in decision.missing] == codes
+
+
 def test_a_day_is_over_when_the_next_begins() -> None:
     """A last day ends at midnight UTC, to the instant; a day begins where it begins first."""
     request = _request("legal_process", CONTENTS)
@@ -553,6 +722,8 @@ def test_no_word_of_a_policy_stands_in_the_code() -> None:
     words -= {"reference", "document"}  # also names of types of evidence
     root = Path(loader.__file__).parents[1]
     for module in ("domain/policy", "domain/grounds", "domain/evidence", "domain/disclosures",
+                   "domain/instruments", "services/disclosures", "services/granting",
+                   "services/evidence",
                    "policy/loader", "policy/toml_lines"):  # fmt: skip
         for node in ast.walk(ast.parse((root / f"{module}.py").read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

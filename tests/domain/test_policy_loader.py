@@ -140,6 +140,18 @@ CASES = [
     ('when = "future"', 'when = "past"', "ends_with", "lies ahead"),
     ('when = "future"', 'when = "soon"', "when =", "unknown when soon"),
     ("determination = ", "determination = 1 # ", "determination =", "must be a text"),
+    (
+        "determination = ",
+        'determination_binds = ["price"]\ndetermination = ',
+        None,
+        "unknown price",
+    ),
+    (
+        'longest = "2 hours"',
+        'longest = "2 hours"\ndetermination_binds = ["scope"]',
+        None,
+        "belongs to a determination",
+    ),
     ('name = "book"', 'name = "Book"', 'name = "book"', "lower case"),
     ('type = "reference"', 'type = "runes"', "type =", "unknown type runes"),
     ("longest = 20", "longest = 10001", "longest = 20", "from 1 to 10000"),

@@ -15,16 +15,16 @@ import pytest
 from tests.process import campaign
 from tests.support.mutants import Mutant, mutants
 from tests.support.sources import ROOT
-from vault_service.domain import policy
+from vault_service.domain import instruments, policy
 
 pytestmark = pytest.mark.unmeasured
 
 TESTS = ("tests/domain/test_policy.py",)
-SOURCE = Path(policy.__file__).read_text(encoding="utf-8")
-LINES = SOURCE.splitlines()
+ENGINE = (policy, instruments)
+SOURCES = {each.__name__: Path(str(each.__file__)).read_text(encoding="utf-8") for each in ENGINE}
 
 
-def survives(mutant: Mutant) -> bool:
+def survives(module: str, mutant: Mutant) -> bool:
     """Whether the tests are green with the mutant in the engine's place."""
     with tempfile.NamedTemporaryFile("w", suffix=".py", encoding="utf-8") as file:
         file.write(mutant.source)
@@ -39,7 +39,7 @@ def survives(mutant: Mutant) -> bool:
             env={
                 **{name: value for name, value in os.environ.items() if name != "CI"},
                 "PYTHONPATH": str(ROOT),
-                "MUTANT": policy.__name__,
+                "MUTANT": module,
                 "MUTANT_FILE": file.name,
             },
             capture_output=True,
@@ -53,15 +53,20 @@ def survives(mutant: Mutant) -> bool:
 
 def test_the_engine_itself_passes() -> None:
     """Unchanged, by the same way, the tests are green; otherwise nothing would be shown."""
-    assert survives(Mutant(0, "nothing", SOURCE))
+    for module, source in SOURCES.items():
+        assert survives(module, Mutant(0, "nothing", source))
 
 
 def test_no_mutant_survives() -> None:
     """Some mutants in the suite, drawn by a seed; all of them in a campaign."""
-    made = list(mutants(SOURCE))
-    assert len(made) > 120
+    made = [(module, one) for module, source in SOURCES.items() for one in mutants(source)]
+    assert len(made) > 150
     some = random.Random(campaign.seed(1)).sample(made, min(campaign.rounds(4), len(made)))  # noqa: S311
     with ThreadPoolExecutor(2) as threads:
-        alive = [one for one, lives in zip(some, threads.map(survives, some), strict=True) if lives]
+        lives = list(threads.map(lambda pair: survives(*pair), some))
+    alive = [pair for pair, alive in zip(some, lives, strict=True) if alive]
     campaign.report(mutants=len(some), survivors=len(alive))
-    assert [(one.line, one.what, LINES[one.line - 1].strip()) for one in alive] == []
+    assert [
+        (module, one.line, one.what, SOURCES[module].splitlines()[one.line - 1].strip())
+        for module, one in alive
+    ] == []

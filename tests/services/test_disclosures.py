@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.support.whole import (
     standing,
 )
 from vault_service.domain.grounds import Policy
+from vault_service.domain.instruments import Instrument
 from vault_service.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 from vault_service.ledger.entries import Event
 from vault_service.services.disclosures import PolicyRefused
@@ -359,7 +360,9 @@ def test_an_officer_may_change_his_mind_to_no(stage: Stage, token: str) -> None:
     stage.disclosures.approve(stage.caller("officer-1"), view.id)
     error = refusal(lambda: stage.disclosures.approve(stage.caller("officer-1"), view.id), Conflict)
     assert error.code == "already_approved_by_you"
-    assert stage.disclosures.deny(stage.caller("officer-1"), view.id).state == "denied"
+    assert (
+        stage.disclosures.deny(stage.caller("officer-1"), view.id, comment="no").state == "denied"
+    )
 
 
 def test_a_decision_that_stands_already_is_a_conflict(stage: Stage, token: str) -> None:
@@ -370,7 +373,9 @@ def test_a_decision_that_stands_already_is_a_conflict(stage: Stage, token: str) 
         " SELECT bucket, id, 'deny', %s, requester FROM disclosures WHERE id = %s",
         [stage.cast.id("officer-1"), view.id],
     )
-    error = refusal(lambda: stage.disclosures.deny(stage.caller("officer-1"), view.id), Conflict)
+    error = refusal(
+        lambda: stage.disclosures.deny(stage.caller("officer-1"), view.id, comment="no"), Conflict
+    )
     assert error.code == "already_decided"
 
 
@@ -460,6 +465,11 @@ def process(stage: Stage, customer: str) -> DisclosureView:
     return view
 
 
+def covered(view: DisclosureView) -> Instrument:
+    """An instrument that covers all of a request."""
+    return Instrument(customer=view.customer, classes=view.classes or (), ends=date(2099, 1, 1))
+
+
 def test_an_instrument_is_determined_before_it_is_approved(
     stage: Stage, process: DisclosureView
 ) -> None:
@@ -470,15 +480,26 @@ def test_an_instrument_is_determined_before_it_is_approved(
     assert error.code == "determination_missing"
     with stage.told() as entries:
         determined = use_case.determine(
-            stage.caller("officer-1"), view.id, valid=True, reasons="signed by a judge"
+            stage.caller("officer-1"),
+            view.id,
+            valid=True,
+            reasons="signed by a judge",
+            instrument=covered(view),
         )
     assert determined.state == "determined"
     assert determined.decisions[0].comment == "signed by a judge"
     assert [(entry.event, dict(entry.details)) for entry in entries] == [
-        (Event.DISCLOSURE_DETERMINED, {"valid": "yes"})
+        (Event.DISCLOSURE_DETERMINED, {"valid": "yes", "ends": "2099-01-01"})
     ]
     again = refusal(
-        partial(use_case.determine, stage.caller("officer-2"), view.id, valid=True, reasons="r"),
+        partial(
+            use_case.determine,
+            stage.caller("officer-2"),
+            view.id,
+            valid=True,
+            reasons="r",
+            instrument=covered(view),
+        ),
         Conflict,
     )
     assert again.code == "already_determined"

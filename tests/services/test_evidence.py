@@ -157,6 +157,25 @@ def test_a_requester_has_few_documents_waiting(stage: Stage, customer: str) -> N
     stage.document(by=requester)
 
 
+def test_the_same_document_again_is_the_one_that_is_there(stage: Stage, customer: str) -> None:
+    """It waits anew, and is stored once; one that was purged meanwhile is taken afresh."""
+    content = unique()
+    first = stage.evidence.upload(stage.caller("requester"), [content])
+    stage.sql(
+        "UPDATE evidence_documents SET created_at = now() - interval '8 days' WHERE id = %s",
+        [first.id],
+    )
+    with stage.told() as entries:
+        second = stage.evidence.upload(stage.caller("requester"), [content])
+    assert second.id == first.id
+    assert second.created_at > first.created_at
+    assert [entry.details["document"] for entry in entries] == [first.id]
+    stage.housekeeping.sweep()
+    assert read(stage, asked(stage, customer, first.digest), "requester") == content
+    other = stage.evidence.upload(stage.caller("requester-2"), [content])
+    assert other.id != first.id
+
+
 # ---------------------------------------------------------------- requests
 
 

@@ -53,6 +53,7 @@ MAY_NOT = {
         "SELECT * FROM settle_holds(1::smallint, 'a')",
     ],
     "vault_reveal": [
+        "INSERT INTO disclosure_instruments (bucket) VALUES (1)",
         "SELECT * FROM evidence_documents",
         "SELECT * FROM evidence_chunks",
         "INSERT INTO records (bucket, token) VALUES (1, 'a')",
@@ -91,6 +92,9 @@ MAY_NOT = {
         "DELETE FROM evidence_chunks",
         "DELETE FROM disclosure_documents",
         "DELETE FROM evidence_access",
+        "UPDATE disclosure_instruments SET ends = NULL",
+        "DELETE FROM disclosure_instruments",
+        "UPDATE disclosures SET amends = NULL",
         "SELECT envelope FROM records",
         "SELECT wrapped_key FROM records",
         "INSERT INTO records (bucket, token) VALUES (1, 'a')",
@@ -326,7 +330,7 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         | {"rotations.state"}
         | {f"honeytokens.{when}_{how}" for when in ("planted", "lifted") for how in ("by", "at")}
         | {f"webhook_deliveries.{name}" for name in ("state", "attempts", "next_at", "ended_at")}
-        | {"evidence_documents.referred_at"}
+        | {"evidence_documents.referred_at", "evidence_documents.created_at"}
         | {f"evidence_access.{name}" for name in ("officer", "granted_at", "expires_at")}
         | {"holds.released_by", "holds.released_at", "holds.release_envelope"}
         | {f"holds.release_{name}" for name in ("wrapped_key", "kek", "kek_version")}

@@ -7,6 +7,7 @@ from typing import Any, Final
 from vault_service.api import views
 from vault_service.api.calls import Answer, Call, Group
 from vault_service.api.schemas import (
+    AnnulmentIn,
     CommentIn,
     DeterminationIn,
     DisclosureIn,
@@ -14,10 +15,12 @@ from vault_service.api.schemas import (
     DisclosurePageOut,
     DisclosuresQuery,
     ExplanationOut,
+    InstrumentIn,
     NothingIn,
     Recipient,
 )
 from vault_service.domain.actors import Action
+from vault_service.domain.instruments import Instrument
 from vault_service.errors import InvalidInput
 from vault_service.services.disclosures import DisclosureDraft
 from vault_service.settings import ProcessRole
@@ -73,6 +76,7 @@ def _draft(body: DisclosureIn) -> DisclosureDraft:
         recipient_name=recipient.name or "",
         recipient=recipient.id,
         delivery=body.delivery,
+        amends=body.amends,
         proof_of_possession=body.proof_of_possession,
         tokens=None if body.tokens is None else tuple(body.tokens),
         customer=body.customer,
@@ -99,6 +103,8 @@ def _draft(body: DisclosureIn) -> DisclosureDraft:
         "recipient_ambiguous",
         "recipient_key_missing",
         "recipient_own",
+        "disclosure_not_found",
+        "amendment_on_another_ground",
     ),
 )
 def create_disclosure(call: Call[DisclosureIn, None]) -> Answer:
@@ -193,8 +199,51 @@ def determine_disclosure(call: Call[DeterminationIn, None]) -> Answer:
         call.path["disclosure"],
         valid=call.body.valid,
         reasons=call.body.reasons,
+        instrument=None if call.body.instrument is None else _instrument(call.body.instrument),
     )
     return Answer(body=views.disclosure(view))
+
+
+def _instrument(body: InstrumentIn) -> Instrument:
+    return Instrument(
+        tokens=None if body.tokens is None else tuple(body.tokens),
+        customer=body.customer,
+        classes=tuple(body.classes or ()),
+        begins=body.begins,
+        ends=body.ends,
+    )
+
+
+@GROUP.call(
+    "POST",
+    "/v1/disclosures/{disclosure}/annul",
+    "Record that an instrument is valid no longer; the request or grant ends at once.",
+    action=Action.DETERMINE_DISCLOSURE,
+    body=AnnulmentIn,
+    answers={200: DisclosureOut},
+    example={"reasons": "lifted by the court on the appeal of 2 May"},
+    codes=(*_STEP_CODES, "own_request", "determination_missing", "determination_not_needed"),
+)
+def annul_disclosure(call: Call[AnnulmentIn, None]) -> Answer:
+    """Annul."""
+    view = present(call.served.disclosures).annul(
+        call.caller, call.path["disclosure"], reasons=call.body.reasons
+    )
+    return Answer(body=views.disclosure(view))
+
+
+@GROUP.call(
+    "GET",
+    "/v1/disclosures/{disclosure}/explain",
+    "Ask what a request lacks to become a grant; nothing is done.",
+    action=Action.READ_DISCLOSURES,
+    answers={200: ExplanationOut},
+    codes=_STEP_CODES,
+)
+def explain_request(call: Call[None, None]) -> Answer:
+    """Explain what a request lacks."""
+    decision = present(call.served.disclosures).lacking(call.caller, call.path["disclosure"])
+    return Answer(body=views.explanation(decision))
 
 
 @GROUP.call(

@@ -6,7 +6,7 @@ refused. A value's own rules (a card's check digit, a telephone's region) are th
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -278,6 +278,12 @@ class DisclosureIn(Accepted, frozen=True):
         bool,
         Meta(description="Give disclosure tokens only to the holder of a key (DPoP, RFC 9449)."),
     ] = False
+    amends: (
+        Annotated[
+            str, Meta(description="A request in whose place this one is made.", max_length=64)
+        ]
+        | None
+    ) = None
     draft: bool = False
 
 
@@ -297,6 +303,16 @@ class DecisionOut(Answered, frozen=True):
     principal: str
     at: datetime
     comment: str | None
+
+
+class InstrumentOut(Answered, frozen=True):
+    """What an officer said of the instrument."""
+
+    tokens: list[str] | None
+    customer: str | None
+    classes: list[str]
+    begins: date | None
+    ends: date | None
 
 
 class DisclosureOut(Answered, frozen=True):
@@ -327,6 +343,8 @@ class DisclosureOut(Answered, frozen=True):
     expires_at: datetime | None
     ended_at: datetime | None
     decisions: list[DecisionOut]
+    amends: str | None
+    instrument: InstrumentOut | None
 
 
 class DisclosuresQuery(Accepted, frozen=True):
@@ -350,10 +368,27 @@ class CommentIn(Accepted, frozen=True):
     comment: Text | None = None
 
 
+class InstrumentIn(Accepted, frozen=True):
+    """What the instrument covers, as the officer reads it: tokens, or a customer and classes."""
+
+    tokens: Annotated[list[TokenId], Meta(min_length=1, max_length=MAX_BATCH)] | None = None
+    customer: CustomerId | None = None
+    classes: Annotated[list[Class], Meta(min_length=1, max_length=16)] | None = None
+    begins: Annotated[date, Meta(description="Its first day.")] | None = None
+    ends: Annotated[date, Meta(description="Its last day.")] | None = None
+
+
 class DeterminationIn(Accepted, frozen=True):
-    """What an officer found."""
+    """What an officer found; what he says of the instrument bounds the grant."""
 
     valid: bool
+    reasons: Text
+    instrument: InstrumentIn | None = None
+
+
+class AnnulmentIn(Accepted, frozen=True):
+    """Why an instrument is valid no longer."""
+
     reasons: Text
 
 

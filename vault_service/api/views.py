@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vault_service.api import schemas
 from vault_service.api.errors import item_error
+from vault_service.domain.instruments import Instrument
 from vault_service.domain.policy import Decision
 from vault_service.errors import ServiceError
 from vault_service.services.views import (
@@ -83,6 +84,18 @@ def disclosure(view: DisclosureView) -> schemas.DisclosureOut:
             )
             for one in view.decisions
         ],
+        amends=view.amends,
+        instrument=None if view.instrument is None else _instrument(view.instrument),
+    )
+
+
+def _instrument(said: Instrument) -> schemas.InstrumentOut:
+    return schemas.InstrumentOut(
+        tokens=_list(said.tokens),
+        customer=said.customer,
+        classes=list(said.classes),
+        begins=said.begins,
+        ends=said.ends,
     )
 
 

@@ -61,6 +61,7 @@ def _request_options(function: _F) -> _F:
                 help="Give tokens only to the holder of a key.",
             ),
             click.option("--uses", type=click.IntRange(1), help="How many reveals [1]."),
+            click.option("--amends", metavar="DISCLOSURE", help="Your request that it replaces."),
             click.option("--duration", type=click.IntRange(1), help="Seconds of the grant."),
         )
     ):
@@ -128,6 +129,19 @@ def explain(*, documents: tuple[str, ...], **flags: Any) -> None:
     with session().client() as client:
         _show_documents(request, _uploaded(client, documents))
         explanation = client.disclosures.explain(request)
+    _tell(explanation)
+
+
+@api(group, "lacking", "requester", "officer")
+@click.argument("disclosure")
+def lacking(disclosure: str) -> None:
+    """Say what a request lacks to become a grant. Exit 3 where it is refused as it stands."""
+    with session().client() as client:
+        explanation = client.disclosures.lacking(disclosure)
+    _tell(explanation)
+
+
+def _tell(explanation: models.Explanation) -> None:
     if session().as_json:
         screen.write_json(explanation)
     elif explanation.allowed:
@@ -186,15 +200,44 @@ def show(disclosure: str) -> None:
         _show(client.disclosures.get(disclosure))
 
 
+_reasons = click.option("--reasons", required=True, metavar="TEXT", help="Why; @FILE reads a file.")
+
+
 @api(group, "determine", "officer")
 @click.argument("disclosure")
 @click.option("--valid/--not-valid", required=True, help="What you found of the legal process.")
-@click.option("--reasons", required=True, metavar="TEXT", help="Why; @FILE reads a file.")
-def determine(disclosure: str, *, valid: bool, reasons: str) -> None:
-    """Record whether legal process is valid and enforceable, with your reasons."""
-    text = read_text(reasons[1:]).strip() if reasons.startswith("@") else reasons
+@_reasons
+@click.option("--token", "tokens", multiple=True, help="Token that it covers; repeatable.")
+@click.option("--customer", help="Customer whom it covers, with --class.")
+@click.option("--class", "classes", multiple=True, help="Class that it covers; repeatable.")
+@click.option("--begins", metavar="YYYY-MM-DD", help="Its first day.")
+@click.option("--ends", metavar="YYYY-MM-DD", help="Its last day.")
+def determine(*, disclosure: str, valid: bool, reasons: str, **instrument: Any) -> None:
+    """Record whether legal process is valid and enforceable, why, and what it covers."""
+    said = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in instrument.items()
+        if value
+    }
     with session().client() as client:
-        _show(client.disclosures.determine(disclosure, valid=valid, reasons=text))
+        _show(
+            client.disclosures.determine(
+                disclosure, valid=valid, reasons=_text(reasons), instrument=said or None
+            )
+        )
+
+
+@api(group, "annul", "officer")
+@click.argument("disclosure")
+@_reasons
+def annul(disclosure: str, reasons: str) -> None:
+    """Record that legal process is valid no longer; the request or grant ends at once."""
+    with session().client() as client:
+        _show(client.disclosures.annul(disclosure, reasons=_text(reasons)))
+
+
+def _text(given: str) -> str:
+    return read_text(given[1:]).strip() if given.startswith("@") else given
 
 
 def _decision(step: str, role: str, sentence: str) -> None:
@@ -362,6 +405,14 @@ def _approvals(disclosure: models.Disclosure) -> int:
     return sum(decision.kind == "approve" for decision in disclosure.decisions)
 
 
+def _covered(said: models.Instrument | None) -> dict[str, object]:
+    """What an officer said that the instrument covers."""
+    if said is None:
+        return {}
+    whose = said.tokens or [f"{said.customer}: {', '.join(said.classes)}"]
+    return {"instrument covers": "\n".join(whose), "from": said.begins, "until": said.ends}
+
+
 def _show(disclosure: models.Disclosure) -> None:
     if session().as_json:
         screen.write_json(disclosure)
@@ -383,6 +434,8 @@ def _show(disclosure: models.Disclosure) -> None:
             "determination": "needed" if disclosure.determination_needed else None,
             "proof of possession": "demanded" if disclosure.proof_of_possession else None,
             "delivery": disclosure.delivery if disclosure.delivery != "holder" else None,
+            "amends": disclosure.amends,
+            **_covered(disclosure.instrument),
             **{f"evidence {name}": text for name, text in (disclosure.evidence or {}).items()},
             "created": disclosure.created_at,
             "submitted": disclosure.submitted_at,

@@ -165,6 +165,7 @@ def _ground(ground: Ground) -> dict[str, object]:
         "recipients": ground.recipients,
         "approvals": ground.approvals,
         "determination": None if ground.determination is None else ground.determination.says,
+        "determination_binds": [] if ground.determination is None else ground.determination.binds,
         "longest_seconds": int(ground.longest.total_seconds()),
         "token_seconds": int(ground.token_life.total_seconds()),
         "stands": ground.stands,

@@ -66,9 +66,31 @@ class Disclosures:
         """Submit a draft; harmless on a submitted one."""
         return self._post(_path(disclosure, "submit"), {}, repeatable=True)
 
-    def determine(self, disclosure: str, *, valid: bool, reasons: str) -> models.Disclosure:
-        """Record whether legal process is valid and enforceable, with reasons."""
-        return self._post(_path(disclosure, "determine"), {"valid": valid, "reasons": reasons})
+    def determine(
+        self,
+        disclosure: str,
+        *,
+        valid: bool,
+        reasons: str,
+        instrument: Mapping[str, Any] | None = None,
+    ) -> models.Disclosure:
+        """Record whether legal process is valid and enforceable, why, and what it covers."""
+        body: dict[str, Any] = {"valid": valid, "reasons": reasons}
+        if instrument is not None:
+            body["instrument"] = dict(instrument)
+        return self._post(_path(disclosure, "determine"), body)
+
+    def annul(self, disclosure: str, *, reasons: str) -> models.Disclosure:
+        """Record that an instrument is valid no longer; the request or grant ends."""
+        return self._post(_path(disclosure, "annul"), {"reasons": reasons})
+
+    def lacking(self, disclosure: str) -> models.Explanation:
+        """What a request lacks to become a grant."""
+        reply = self._transport.send(
+            Ask(method="GET", path=_path(disclosure, "explain"), repeatable=True)
+        )
+        explanation: models.Explanation = decode(reply, models.Explanation)
+        return explanation
 
     def approve(self, disclosure: str, *, comment: str | None = None) -> models.Disclosure:
         """Agree, as one of the officers that it takes."""

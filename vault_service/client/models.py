@@ -5,7 +5,7 @@ Objects that hold a key, a token or plaintext show nothing of it in their repres
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -130,6 +130,16 @@ class Decision(Answer, frozen=True, kw_only=True):
     comment: str | None = None
 
 
+class Instrument(Answer, frozen=True, kw_only=True):
+    """What the officer who determined said of the instrument."""
+
+    tokens: list[str] | None = None
+    customer: str | None = None
+    classes: list[str] = []
+    begins: date | None = None
+    ends: date | None = None
+
+
 class Disclosure(Answer, frozen=True, kw_only=True):
     """A disclosure request or grant."""
 
@@ -158,6 +168,8 @@ class Disclosure(Answer, frozen=True, kw_only=True):
     activated_at: datetime | None = None
     expires_at: datetime | None = None
     ended_at: datetime | None = None
+    amends: str | None = None
+    instrument: Instrument | None = None
 
 
 class DisclosurePage(Answer, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
     draft -> submitted -> (determined) -> approved -> active -> spent | expired | revoked
     and from any state before active: denied, withdrawn
+    and from any state after submission: superseded, by an amendment
 
 A grant is its request in state `active`; there is one row for both. `approved` means that all
 approvals are there and the grant has not started: a request passes through it within one unit of
@@ -33,6 +34,7 @@ class Scope:
         customer: the customer, or None.
         classes: with a customer, the classes asked for; with tokens, the classes of the records
             that they name, as looked up by the caller of `policy.decide` and not as claimed.
+        customers: with tokens, whose the records are that they name, as looked up likewise.
         fields: which fields of the values; None for all of them.
     """
 
@@ -40,6 +42,7 @@ class Scope:
     customer: str | None = None
     classes: tuple[str, ...] = ()
     fields: tuple[str, ...] | None = None
+    customers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +92,18 @@ class State(StrEnum):
     REVOKED = "revoked"
     DENIED = "denied"
     WITHDRAWN = "withdrawn"
+    SUPERSEDED = "superseded"  # by an amendment that has become a grant
 
 
 TERMINAL: Final = frozenset(
-    (State.SPENT, State.EXPIRED, State.REVOKED, State.DENIED, State.WITHDRAWN)
+    (
+        State.SPENT,
+        State.EXPIRED,
+        State.REVOKED,
+        State.DENIED,
+        State.WITHDRAWN,
+        State.SUPERSEDED,
+    )
 )
 
 
@@ -110,6 +121,8 @@ class Event(StrEnum):
     USE_LAST = "use_last"
     EXPIRE = "expire"
     REVOKE = "revoke"
+    ANNUL = "annul"  # the instrument that was determined to be valid is so no longer
+    SUPERSEDE = "supersede"  # an amendment starts
 
 
 class Refusal(StrEnum):
@@ -148,6 +161,8 @@ _ROWS: Final[Mapping[State, Mapping[Event, State | Refusal]]] = {
         Event.USE_LAST: Refusal.NOT_ACTIVE,
         Event.EXPIRE: State.EXPIRED,
         Event.REVOKE: Refusal.NOT_ACTIVE,
+        Event.ANNUL: Refusal.DETERMINATION_MISSING,
+        Event.SUPERSEDE: State.SUPERSEDED,
     },
     State.DETERMINED: {
         Event.SUBMIT: State.DETERMINED,
@@ -161,6 +176,8 @@ _ROWS: Final[Mapping[State, Mapping[Event, State | Refusal]]] = {
         Event.USE_LAST: Refusal.NOT_ACTIVE,
         Event.EXPIRE: State.EXPIRED,
         Event.REVOKE: Refusal.NOT_ACTIVE,
+        Event.ANNUL: State.DENIED,
+        Event.SUPERSEDE: State.SUPERSEDED,
     },
     State.APPROVED: {
         Event.SUBMIT: State.APPROVED,
@@ -174,6 +191,8 @@ _ROWS: Final[Mapping[State, Mapping[Event, State | Refusal]]] = {
         Event.USE_LAST: Refusal.NOT_ACTIVE,
         Event.EXPIRE: State.EXPIRED,
         Event.REVOKE: State.REVOKED,
+        Event.ANNUL: State.DENIED,
+        Event.SUPERSEDE: State.SUPERSEDED,
     },
     State.ACTIVE: {
         Event.SUBMIT: State.ACTIVE,
@@ -188,6 +207,8 @@ _ROWS: Final[Mapping[State, Mapping[Event, State | Refusal]]] = {
         Event.USE_LAST: State.SPENT,
         Event.EXPIRE: State.EXPIRED,
         Event.REVOKE: State.REVOKED,
+        Event.ANNUL: State.REVOKED,
+        Event.SUPERSEDE: State.SUPERSEDED,
     },
     **dict.fromkeys(TERMINAL, _ENDED),
 }
@@ -197,14 +218,16 @@ _WITH_DETERMINATION: Final[Mapping[Event, Refusal]] = {
     Event.APPROVE: Refusal.DETERMINATION_MISSING,
     Event.APPROVE_LAST: Refusal.DETERMINATION_MISSING,
 }
-_WITHOUT_DETERMINATION: Final[Mapping[Event, Refusal]] = {
-    Event.DETERMINE: Refusal.DETERMINATION_NOT_NEEDED,
-}
+_NOT_NEEDED: Final = Refusal.DETERMINATION_NOT_NEEDED
+_WITHOUT_DETERMINATION: Final[Mapping[Event, Refusal]] = {Event.DETERMINE: _NOT_NEEDED}
 
 
 def _table(changes: Mapping[Event, Refusal]) -> Mapping[tuple[State, Event], State | Refusal]:
     table = {(state, event): _ROWS[state][event] for state in State for event in Event}
     table.update({(State.SUBMITTED, event): refusal for event, refusal in changes.items()})
+    if Event.DETERMINE in changes:  # what was never determined cannot be annulled
+        open_ = (State.SUBMITTED, State.DETERMINED, State.APPROVED, State.ACTIVE)
+        table.update(dict.fromkeys(((state, Event.ANNUL) for state in open_), _NOT_NEEDED))
     return MappingProxyType(table)
 
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from vault_service.domain.evidence import EvidenceField
+from vault_service.domain.instruments import Binds
 
 # No policy can make a disclosure token live longer.
 MAX_TOKEN_LIFE: Final = timedelta(seconds=300)
@@ -36,9 +37,15 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Determination:
-    """That a named officer must find something, with reasons, before an approval counts."""
+    """That a named officer must find something, with reasons, before an approval counts.
+
+    Attributes:
+        says: what must be found.
+        binds: what he must say of the instrument besides, which then bounds the grant.
+    """
 
     says: str
+    binds: tuple[Binds, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

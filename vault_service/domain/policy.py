@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from vault_service.domain import evidence
+from vault_service.domain import evidence, instruments
 from vault_service.domain.classes import RULES, DataClass
 from vault_service.domain.disclosures import DisclosureRequest, Scope
 from vault_service.domain.evidence import EvidenceField, EvidenceType, When
@@ -25,6 +25,7 @@ from vault_service.domain.grounds import (
     NoticeRule,
     Policy,
 )
+from vault_service.domain.instruments import Instrument
 
 __all__ = [
     "Category",
@@ -82,10 +83,12 @@ class Progress:
     Attributes:
         approvals: how many different people approved.
         determined: None before a determination, then its outcome.
+        instrument: what the officer who determined said of the instrument.
     """
 
     approvals: int = 0
     determined: bool | None = None
+    instrument: Instrument | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +140,8 @@ def decide(
         missing += _about_limits(ground, request)
         if progress is not None:
             missing += _about_progress(ground, progress)
-        duration = _duration(ground, request, now)
+            missing += _about_instrument(ground, request, progress, now)
+        duration = _duration(ground, request, progress, now)
     return Decision(
         allowed=not missing,
         ground=ground,
@@ -336,11 +340,35 @@ def _about_progress(ground: Ground, progress: Progress) -> Iterator[Reason]:
         )
 
 
-def _duration(ground: Ground, request: DisclosureRequest, now: datetime) -> timedelta:
-    """How long the grant lasts: as asked, at most as the ground allows and its end date says."""
+def _about_instrument(
+    ground: Ground, request: DisclosureRequest, progress: Progress, now: datetime
+) -> Iterator[Reason]:
+    """What a request asks for beyond the instrument that was determined to be valid."""
+    if ground.determination is None or progress.determined is not True:
+        return
+    instrument = progress.instrument or Instrument()
+    for pointer, problem in (
+        *instruments.lacking(instrument, ground.determination.binds),
+        *instruments.exceeded(instrument, request.scope, now),
+    ):
+        yield Reason(
+            code=problem.code,
+            pointer=pointer,
+            detail=problem.detail,
+            clause=ground.clause,
+            stage=Stage.DETERMINATION,
+        )
+
+
+def _duration(
+    ground: Ground, request: DisclosureRequest, progress: Progress | None, now: datetime
+) -> timedelta:
+    """How long the grant lasts: as asked, at most as ground, end date and instrument allow."""
     duration = ground.longest if request.duration is None else request.duration
     if ground.ends_with is not None:
         day = evidence.read_date(request.evidence.get(ground.ends_with, ""))
         if day is not None:
             duration = min(duration, evidence.end_of_day(day) - now)
-    return duration
+    instrument = None if progress is None else progress.instrument
+    end = None if instrument is None else instruments.end(instrument)
+    return duration if end is None else min(duration, end - now)

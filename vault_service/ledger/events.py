@@ -47,6 +47,8 @@ class Event(StrEnum):
     DISCLOSURE_ACTIVATED = "disclosure.activated"
     DISCLOSURE_WITHDRAWN = "disclosure.withdrawn"
     DISCLOSURE_REVOKED = "disclosure.revoked"
+    DISCLOSURE_ANNULLED = "disclosure.annulled"
+    DISCLOSURE_SUPERSEDED = "disclosure.superseded"
     DISCLOSURE_EXPIRED = "disclosure.expired"
     DISCLOSURE_SPENT = "disclosure.spent"
     DISCLOSURE_EVIDENCE_READ = "disclosure.evidence_read"
@@ -126,7 +128,7 @@ def _shape(needs: str = "", details: str = "", outcome: Outcome | None = None) -
 
 _GRANT = "grant ground clause policy"
 _BOUND = " recipient_id recipient_key delivery proof"
-_GRANT_DETAILS = "category recipient uses" + _BOUND
+_GRANT_DETAILS = "category recipient uses amends" + _BOUND
 _KEY_DETAILS = "version from_version to_version min_encryption min_decryption"
 
 # Details that hold several words, parted by single spaces; every other text is one word.
@@ -155,12 +157,15 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
         ),
         Event.DISCLOSURE_DRAFTED: _shape(_GRANT, _GRANT_DETAILS),
         Event.DISCLOSURE_SUBMITTED: _shape(_GRANT, _GRANT_DETAILS + " classes duration_seconds"),
-        Event.DISCLOSURE_DETERMINED: _shape(_GRANT, "valid"),
+        Event.DISCLOSURE_DETERMINED: _shape(_GRANT, "valid begins ends"),
         Event.DISCLOSURE_APPROVED: _shape(_GRANT, "approval approvals_needed" + _BOUND),
         Event.DISCLOSURE_DENIED: _shape(_GRANT),
         Event.DISCLOSURE_ACTIVATED: _shape(_GRANT, "expires_at uses"),
         Event.DISCLOSURE_WITHDRAWN: _shape(_GRANT),
         Event.DISCLOSURE_REVOKED: _shape(_GRANT, "uses_left"),
+        # The instrument is not, or no longer, valid; what follows of it is an entry of its own.
+        Event.DISCLOSURE_ANNULLED: _shape(_GRANT),
+        Event.DISCLOSURE_SUPERSEDED: _shape(_GRANT, "successor"),
         Event.DISCLOSURE_EXPIRED: _shape(_GRANT, "uses_left"),
         Event.DISCLOSURE_SPENT: _shape(_GRANT, "uses"),
         Event.DISCLOSURE_TOKEN_ISSUED: _shape(_GRANT, "jti expires_at key_thumbprint"),

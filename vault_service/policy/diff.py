@@ -140,6 +140,7 @@ def _end(old: Ground, new: Ground) -> Iterator[tuple[Effect, str]]:
 def _determination(old: Ground, new: Ground) -> Iterator[tuple[Effect, str]]:
     before = None if old.determination is None else old.determination.says
     after = None if new.determination is None else new.determination.says
+    yield from _bounds(old, new)
     if before == after:
         return
     if after is None:
@@ -148,6 +149,16 @@ def _determination(old: Ground, new: Ground) -> Iterator[tuple[Effect, str]]:
         yield Effect.FORBIDDEN, f"an officer must determine first that {after}"
     else:
         yield Effect.CHANGED, f"an officer must determine that {after}, instead of that {before}"
+
+
+def _bounds(old: Ground, new: Ground) -> Iterator[tuple[Effect, str]]:
+    if old.determination is None or new.determination is None:
+        return
+    before, after = set(old.determination.binds), set(new.determination.binds)
+    for bound in sorted(after - before):
+        yield Effect.FORBIDDEN, f"a grant is held to the instrument's {bound}"
+    for bound in sorted(before - after):
+        yield Effect.ALLOWED, f"a grant is no longer held to the instrument's {bound}"
 
 
 def _evidence(old: Ground, new: Ground) -> Iterator[tuple[Effect, str]]:

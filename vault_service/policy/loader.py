@@ -29,6 +29,7 @@ from vault_service.domain.grounds import (
     NoticeRule,
     Policy,
 )
+from vault_service.domain.instruments import Binds
 from vault_service.errors import ServiceError
 from vault_service.policy.toml_lines import Lines
 from vault_service.policy.toml_lines import Path as Place
@@ -286,7 +287,8 @@ def _ground(
 ) -> Ground:
     table.only(
         "name", "category", "clause", "says", "recipients", "evidence", "approvals", "longest",
-        "token_life", "uses", "stands", "ends_with", "determination", "notice", "notice_date",
+        "token_life", "uses", "stands", "ends_with", "determination", "determination_binds",
+        "notice", "notice_date",
         "proof_of_possession",
         "budget",
     )  # fmt: skip
@@ -294,9 +296,6 @@ def _ground(
     stands = table.flag("stands", default=False)
     longest = table.duration("longest", MAX_STANDING if stands else MAX_SINGLE)
     token_life = table.duration("token_life", min(MAX_TOKEN_LIFE, longest))
-    determination = None
-    if "determination" in table:
-        determination = Determination(says=table.text("determination"))
     return Ground(
         name=table.name("name"),
         category=table.one_of("category", categories),
@@ -310,7 +309,7 @@ def _ground(
         uses=_uses(table, stands=stands),
         stands=stands,
         ends_with=_ends_with(table, evidence),
-        determination=determination,
+        determination=_determination(table),
         notice=_notice(table, evidence),
         proof_of_possession=table.flag("proof_of_possession", default=False),
         budget=_budget(table),
@@ -333,6 +332,19 @@ def _budget(ground: _Table) -> Budget | None:
             "budget", "a budget of a day below that of an hour leaves the hour's no sense"
         )
     return Budget(per_hour=per_hour, per_day=per_day)
+
+
+def _determination(table: _Table) -> Determination | None:
+    known = {bound.value: bound for bound in Binds}
+    binds: tuple[Binds, ...] = ()
+    if "determination_binds" in table:
+        named = table.several_of("determination_binds", known)
+        binds = tuple(known[name] for name in named if name in known)
+    if "determination" in table:
+        return Determination(says=table.text("determination"), binds=binds)
+    if "determination_binds" in table:
+        table.refuse("determination_binds", "determination_binds belongs to a determination")
+    return None
 
 
 def _uses(table: _Table, *, stands: bool) -> int:

@@ -22,6 +22,7 @@ from vault_service.domain.disclosures import DisclosureRequest, Recipient, Scope
 from vault_service.domain.disclosures import Event as Step
 from vault_service.domain.evidence import EvidenceType, read_digest, write_digest
 from vault_service.domain.grounds import Ground, Policy
+from vault_service.domain.instruments import Instrument, lacking
 from vault_service.domain.policy import Decision, Progress, Stage, decide
 from vault_service.errors import Conflict, InvalidInput, NotFound, Problem
 from vault_service.ledger.entries import Event, commit, new_salt
@@ -74,12 +75,19 @@ class DisclosureDraft:
     evidence: Mapping[str, str] = field(default_factory=dict, repr=False)
     uses: int = 1
     duration_seconds: int | None = None
+    amends: str | None = None
 
 
 class PolicyRefused(InvalidInput):
     """The policy does not allow the request as it is; `problems` names every missing piece."""
 
     code = "disclosure_not_allowed"
+
+
+class DeterminationIncomplete(InvalidInput):
+    """A determination lacks what the policy holds a grant to; `problems` names every piece."""
+
+    code = "determination_incomplete"
 
 
 class Disclosures:
@@ -113,6 +121,29 @@ class Disclosures:
         self._audit.require(caller, Action.REQUEST_DISCLOSURE)
         return self._judge(self._named(caller, draft), caller.principal.id)[1]
 
+    def lacking(self, caller: Caller, disclosure: str) -> Decision:
+        """What the policy says of a request as it stands: all that it lacks to become a grant.
+
+        Raises:
+            Forbidden: the caller has no role for it.
+            NotFound: there is none, or it is another requester's.
+        """
+        self._audit.require(caller, Action.READ_DISCLOSURES)
+        row = self._find(caller, disclosure)
+        details = self._details(row)
+        with self._uow.begin(read_only=True) as tx:
+            decisions = tx.disclosures.decisions(row.bucket, row.id)
+            return decide(
+                self._policy,
+                _request(tx, _draft(row, details), row.requester),
+                now=row.now,
+                progress=Progress(
+                    approvals=len(_approvers(decisions)),
+                    determined=_determined(row, decisions),
+                    instrument=_instrument(tx, row),
+                ),
+            )
+
     def create(self, caller: Caller, draft: DisclosureDraft, *, is_draft: bool) -> DisclosureView:
         """Make a request: submitted, or kept as a draft.
 
@@ -125,6 +156,8 @@ class Disclosures:
         asked = draft.tokens or (() if draft.customer is None else (draft.customer,))
         self._honeytokens.look(caller, asked)
         draft = self._named(caller, draft)
+        draft = self._named(draft)
+        self._check_amended(caller, draft)
         request, decision = self._judge(draft, caller.principal.id)
         ground = decision.ground
         lacking = LACKING if is_draft else frozenset()
@@ -156,6 +189,7 @@ class Disclosures:
             recipient=draft.recipient,
             recipient_key=draft.recipient_key,
             delivery=draft.delivery,
+            amends=draft.amends,
             notice_rule=ground.notice.rule,
             notice_after=notices.told_after(ground.notice, draft.evidence),
             scope_classes=request.scope.classes,
@@ -175,6 +209,7 @@ class Disclosures:
                         "category": stored.category,
                         "recipient": stored.recipient_kind,
                         "uses": stored.uses,
+                        **_told_amends(stored),
                         **told_bound(stored),
                     },
                 )
@@ -214,6 +249,7 @@ class Disclosures:
                             "category": row.category,
                             "recipient": row.recipient_kind,
                             "uses": row.uses,
+                            **_told_amends(row),
                             **told_bound(row),
                         },
                     )
@@ -238,15 +274,28 @@ class Disclosures:
     # ------------------------------------------------------------ the officers' steps
 
     def determine(
-        self, caller: Caller, disclosure: str, *, valid: bool, reasons: str
+        self,
+        caller: Caller,
+        disclosure: str,
+        *,
+        valid: bool,
+        reasons: str,
+        instrument: Instrument | None = None,
     ) -> DisclosureView:
         """Record whether an officer finds the instrument valid and enforceable, with reasons.
 
+        What he says of the instrument bounds the grant, whatever the request asks for.
+
         Raises:
             Forbidden: the caller is no officer, or it is his own request.
-            Conflict: no determination is needed, or one was made.
+            Conflict: no determination is needed, or one was made, or the policy has changed.
+            DeterminationIncomplete: he does not say of the instrument what the policy asks for.
         """
         self._audit.require(caller, Action.DETERMINE_DISCLOSURE)
+        if valid:
+            row = self._find(caller, disclosure)
+            rules.check_decider(row.requester, caller.principal.id)
+            self._check_instrument(row, instrument)
         return self._decide(
             caller,
             disclosure,
@@ -256,6 +305,25 @@ class Disclosures:
                 reasons, pointer="/reasons", max_length=COMMENT_LENGTH, multiline=True
             ),
             valid=valid,
+            instrument=instrument if valid else None,
+        )
+
+    def annul(self, caller: Caller, disclosure: str, *, reasons: str) -> DisclosureView:
+        """Record that an instrument found valid is so no longer; the request or grant ends.
+
+        Raises:
+            Forbidden: the caller is no officer, or it is his own request.
+            Conflict: none was found valid, or the request has come to its end.
+        """
+        self._audit.require(caller, Action.DETERMINE_DISCLOSURE)
+        return self._decide(
+            caller,
+            disclosure,
+            kind="annul",
+            step=Step.ANNUL,
+            comment=freetext.check_text(
+                reasons, pointer="/reasons", max_length=COMMENT_LENGTH, multiline=True
+            ),
         )
 
     def approve(
@@ -276,11 +344,12 @@ class Disclosures:
     def deny(
         self, caller: Caller, disclosure: str, *, comment: str | None = None
     ) -> DisclosureView:
-        """Refuse somebody else's request; one officer is enough.
+        """Refuse somebody else's request, saying why; one officer is enough.
 
         Raises:
             Forbidden: the caller is no officer, or it is his own request.
             Conflict: the state forbids it.
+            InvalidInput: he does not say why.
         """
         self._audit.require(caller, Action.DECIDE_DISCLOSURE)
         return self._decide(
@@ -319,7 +388,8 @@ class Disclosures:
                         Event.DISCLOSURE_EVIDENCE_READ, caller, at=tx.clock.now(), grant=row
                     )
                 )
-        return self._shown(row, decisions, self._details(row))
+            instrument = _instrument(tx, row)
+        return self._shown(row, decisions, self._details(row), instrument)
 
     def page(
         self, caller: Caller, *, state: str | None, cursor: str | None, limit: int
@@ -396,6 +466,7 @@ class Disclosures:
         step: Step,
         comment: str | None,
         valid: bool | None = None,
+        instrument: Instrument | None = None,
     ) -> DisclosureView:
         """One officer's decision: its row, the state that follows, and the entries of both."""
         before = self._find(caller, disclosure)
@@ -411,6 +482,10 @@ class Disclosures:
             after = rules.advance(
                 state_now(row), step, determination_needed=row.determination_needed
             )
+            if step is Step.DENY and comment is None:
+                raise InvalidInput(
+                    "say why the request is denied", code="reasons_missing", pointer="/comment"
+                )
             inserted = tx.disclosures.decide(
                 row.bucket,
                 row.id,
@@ -421,8 +496,12 @@ class Disclosures:
             )
             if not inserted:
                 raise Conflict("you have decided on this request before", code="already_decided")
-            told = self._told(_EVENTS[kind], caller, row, details=_told_details(kind, row, valid))
+            if instrument is not None:
+                tx.instruments.insert(row.bucket, row.id, instrument)
+            details_told = _told_details(kind, row, valid, instrument)
+            told = self._told(_EVENTS[kind], caller, row, details=details_told)
             if step is Step.APPROVE_LAST:
+                told += self._supersede(tx, caller, row)
                 tx.disclosures.set_state(row.bucket, row.id, after)
                 after = rules.advance(
                     after, Step.START, determination_needed=row.determination_needed
@@ -433,11 +512,12 @@ class Disclosures:
                 )
             elif after != row.state:
                 row = tx.disclosures.set_state(row.bucket, row.id, after)
-            if kind == "determine" and not valid:
-                told += self._told(Event.DISCLOSURE_DENIED, caller, row)
+            if kind in _FINDINGS and after in _ENDS:
+                told += self._told(_ENDS[after], caller, row)
             tx.outbox.append(told)
             decisions = tx.disclosures.decisions(row.bucket, row.id)
-        return self._shown(row, decisions, details)
+            instrument = _instrument(tx, row)
+        return self._shown(row, decisions, details, instrument)
 
     def _approval(
         self,
@@ -453,7 +533,7 @@ class Disclosures:
             Conflict: the officer approved before.
             PolicyRefused: the policy, asked once more with all that was decided, says no.
         """
-        approved = {each.principal for each in decisions if each.kind == "approve"}
+        approved = _approvers(decisions)
         rules.check_approver(row.requester, caller.principal.id, approved)
         # Impossible in this state is told before what is missing.
         rules.advance(state_now(row), Step.APPROVE, determination_needed=row.determination_needed)
@@ -465,6 +545,7 @@ class Disclosures:
             progress=Progress(
                 approvals=len(approved) + 1,
                 determined=True if row.state == State.DETERMINED else None,
+                instrument=_instrument(tx, row),
             ),
         )
         if decision.missing_at(Stage.REQUEST) or decision.missing_at(Stage.DETERMINATION):
@@ -487,6 +568,73 @@ class Disclosures:
                 code="policy_changed",
                 hint="make a new request",
             )
+
+    def _check_instrument(self, row: DisclosureRow, instrument: Instrument | None) -> None:
+        """Return if all is said of the instrument that the ground's determination must say.
+
+        Raises:
+            Conflict: the policy has changed.
+            DeterminationIncomplete: something is missing; all of it is told at once.
+        """
+        self._current(row)
+        ground = self._policy.grounds[row.ground, row.category]
+        binds = () if ground.determination is None else ground.determination.binds
+        problems = tuple(
+            Problem(code=each.code, pointer=pointer, detail=each.detail, clause=ground.clause)
+            for pointer, each in lacking(instrument or Instrument(), binds)
+        )
+        if problems:
+            raise DeterminationIncomplete(
+                "a determination says of the instrument what a grant is held to", problems=problems
+            )
+
+    def _check_amended(self, caller: Caller, draft: DisclosureDraft) -> None:
+        """Return if the draft amends nothing, or a request that it may amend.
+
+        Raises:
+            NotFound: there is no such request of the caller's.
+            Conflict: it was never submitted, or has come to its end.
+            InvalidInput: it is on another ground.
+        """
+        if draft.amends is None:
+            return
+        row = self._find(caller, draft.amends)
+        rules.check_requester(row.requester, caller.principal.id)
+        rules.advance(state_now(row), Step.SUPERSEDE, determination_needed=row.determination_needed)
+        if (row.ground, row.category) != (draft.ground, draft.category):
+            raise InvalidInput(
+                "an amendment stays on the ground of what it amends",
+                code="amendment_on_another_ground",
+                pointer="/ground",
+            )
+
+    def _supersede(self, tx: Transaction, caller: Caller, row: DisclosureRow) -> list[OutboxEntry]:
+        """End the request that a request which becomes a grant amends.
+
+        Whoever starts holds the lock of his own row first and takes that of the older request
+        then. Amendments lead backwards only, so two of them never wait for each other.
+
+        Raises:
+            Conflict: another amendment of it has become a grant meanwhile.
+        """
+        if row.amends is None:
+            return []
+        before = _locked(tx, row.amends)
+        state = state_now(before)
+        if state is State.SUPERSEDED:
+            raise Conflict(
+                "another amendment of the same request has become a grant",
+                code="disclosure_superseded",
+            )
+        if state in rules.TERMINAL:
+            return []
+        after = rules.advance(
+            state, Step.SUPERSEDE, determination_needed=before.determination_needed
+        )
+        before = tx.disclosures.set_state(before.bucket, before.id, after)
+        return self._told(
+            Event.DISCLOSURE_SUPERSEDED, caller, before, details={"successor": row.id}
+        )
 
     def _end(
         self, caller: Caller, row: DisclosureRow, kind: str, step: Step, comment: str | None
@@ -553,7 +701,11 @@ class Disclosures:
         )
 
     def _shown(
-        self, row: DisclosureRow, decisions: Sequence[DecisionRow], details: Mapping[str, Any]
+        self,
+        row: DisclosureRow,
+        decisions: Sequence[DecisionRow],
+        details: Mapping[str, Any],
+        instrument: Instrument | None = None,
     ) -> DisclosureView:
         sealed = [each.comment for each in decisions if each.comment is not None]
         comments = iter(self._documents.open(row.id, [(COMMENT, each) for each in sealed]))
@@ -566,7 +718,7 @@ class Disclosures:
             )
             for each in decisions
         )
-        return _view(row, views, details)
+        return _view(row, views, details, instrument)
 
 
 _EVENTS: Final = {
@@ -575,6 +727,13 @@ _EVENTS: Final = {
     "deny": Event.DISCLOSURE_DENIED,
     "revoke": Event.DISCLOSURE_REVOKED,
     "withdraw": Event.DISCLOSURE_WITHDRAWN,
+    "annul": Event.DISCLOSURE_ANNULLED,
+}
+# Findings about the instrument are entries of their own, and so is the end that one may bring.
+_FINDINGS: Final = frozenset(("determine", "annul"))
+_ENDS: Final = {
+    State.DENIED: Event.DISCLOSURE_DENIED,
+    State.REVOKED: Event.DISCLOSURE_REVOKED,
 }
 
 
@@ -582,10 +741,38 @@ def _told_details(
     kind: str,
     row: DisclosureRow,
     valid: bool | None,  # noqa: FBT001 -- a finding, not a switch
+    instrument: Instrument | None,
 ) -> dict[str, str | int] | None:
     if kind == "approve":
         return {**told_bound(row)} or None
-    return {"valid": "yes" if valid else "no"} if kind == "determine" else None
+    if kind != "determine":
+        return None
+    said = instrument or Instrument()
+    days = {"begins": said.begins, "ends": said.ends}
+    return {
+        "valid": "yes" if valid else "no",
+        **{name: day.isoformat() for name, day in days.items() if day is not None},
+    }
+
+
+def _told_amends(row: DisclosureRow) -> dict[str, str]:
+    return {} if row.amends is None else {"amends": row.amends}
+
+
+def _approvers(decisions: Sequence[DecisionRow]) -> set[str]:
+    return {each.principal for each in decisions if each.kind == "approve"}
+
+
+def _determined(row: DisclosureRow, decisions: Sequence[DecisionRow]) -> bool | None:
+    """What was found of the instrument, by what followed: a negative finding ends the request."""
+    kinds = {each.kind for each in decisions}
+    if "determine" not in kinds:
+        return None
+    return "annul" not in kinds and (row.state != State.DENIED or "deny" in kinds)
+
+
+def _instrument(tx: Transaction, row: DisclosureRow) -> Instrument | None:
+    return tx.instruments.get(row.bucket, row.id) if row.determination_needed else None
 
 
 def told_bound(row: DisclosureRow) -> dict[str, str]:
@@ -651,6 +838,7 @@ def _request(tx: Transaction, draft: DisclosureDraft, requester: str) -> Disclos
             malformed ones.
     """
     classes = draft.classes or ()
+    customers: tuple[str, ...] = ()
     if draft.tokens is not None:
         names: list[tuple[int, str]] = []
         for index, token in enumerate(draft.tokens):
@@ -662,6 +850,7 @@ def _request(tx: Transaction, draft: DisclosureDraft, requester: str) -> Disclos
                     "there is no such token", code="token_not_found", pointer=f"/tokens/{index}"
                 )
         classes = tuple(sorted({record.data_class for record in found.values()}))
+        customers = tuple(sorted({record.customer for record in found.values()}))
     elif draft.customer is not None:
         customer = tokens.check_customer_id(draft.customer, pointer="/customer")
         if customer not in tx.customers.get([(tokens.bucket_of(customer), customer)]):
@@ -672,7 +861,11 @@ def _request(tx: Transaction, draft: DisclosureDraft, requester: str) -> Disclos
         ground=draft.ground,
         category=draft.category,
         scope=Scope(
-            tokens=draft.tokens, customer=draft.customer, classes=classes, fields=draft.fields
+            tokens=draft.tokens,
+            customer=draft.customer,
+            classes=classes,
+            fields=draft.fields,
+            customers=customers,
         ),
         recipient=Recipient(kind=draft.recipient_kind, name=draft.recipient_name),
         evidence=draft.evidence,
@@ -730,7 +923,10 @@ def _refusal(decision: Decision) -> PolicyRefused:
 
 
 def _view(
-    row: DisclosureRow, decisions: tuple[DecisionView, ...], details: Mapping[str, Any] | None
+    row: DisclosureRow,
+    decisions: tuple[DecisionView, ...],
+    details: Mapping[str, Any] | None,
+    instrument: Instrument | None = None,
 ) -> DisclosureView:
     return DisclosureView(
         id=row.id,
@@ -761,6 +957,8 @@ def _view(
         expires_at=row.expires_at,
         ended_at=row.ended_at,
         decisions=decisions,
+        amends=row.amends,
+        instrument=instrument,
     )
 
 

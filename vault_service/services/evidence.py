@@ -108,6 +108,8 @@ class EvidenceDocuments:
     def upload(self, caller: Caller, content: Iterable[bytes]) -> UploadedDocument:
         """Take a document; its pieces are sealed as they come, and stored when all have come.
 
+        Who uploads the same document again gets the one that is there, which then waits anew.
+
         Raises:
             Forbidden: the caller may not request disclosures.
             Conflict: too many of his documents wait for a request.
@@ -140,9 +142,14 @@ class EvidenceDocuments:
             sealed=sealed,
         )
         with self._uow.begin() as tx:
-            # Asked again, where the upload took its time; two at once may still pass by one.
-            _check_waiting(tx, caller)
-            created_at = tx.evidence.insert(row)
+            known = tx.evidence.by_digest(caller.principal.id, [digest]).get(digest)
+            created_at = None if known is None else tx.evidence.again(known)
+            if known is not None and created_at is not None:
+                document = known.id
+            else:
+                # Asked again, where the upload took its time; two at once may still pass by one.
+                _check_waiting(tx, caller)
+                created_at = tx.evidence.insert(row)
             tx.outbox.append(
                 self._audit.entries(
                     Event.EVIDENCE_UPLOADED,

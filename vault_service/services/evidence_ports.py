@@ -57,6 +57,10 @@ class Evidence(Protocol):
         """Insert a document with its content; when that was."""
         ...
 
+    def again(self, document: DocumentRow) -> datetime | None:
+        """Have a document wait anew, as if it had come now; None when it is gone."""
+        ...
+
     def waiting(self, uploaded_by: str) -> int:
         """How many of somebody's documents no request refers to."""
         ...

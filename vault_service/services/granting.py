@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -9,8 +10,9 @@ import structlog
 from vault_service.domain import disclosures as rules
 from vault_service.domain import tokens
 from vault_service.domain.actors import Action
-from vault_service.domain.disclosures import State
+from vault_service.domain.disclosures import Scope, State
 from vault_service.domain.grounds import Ground, Policy
+from vault_service.domain.instruments import Instrument, covers, end, lacking
 from vault_service.errors import Conflict, InvalidInput, NotFound
 from vault_service.ledger.entries import Event
 from vault_service.services import possession
@@ -60,13 +62,13 @@ class Granting:
             VaultUnavailable: it could not be signed.
         """
         self._audit.require(caller, Action.TAKE_DISCLOSURE_TOKEN)
-        row, approvers = self._grant(caller, disclosure)
+        row, found = self._grant(caller, disclosure)
         ground = self._policy.grounds.get((row.ground, row.category))
         if row.policy != self._policy.version or ground is None:
             raise Conflict(
                 "the policy has changed since this grant was made", code="policy_changed"
             )
-        ends = _end(row, approvers, ground)
+        ends = _end(row, found, ground)
         proven = self._proven(proof, row)
         if proven is None and (row.proof_of_possession or ground.proof_of_possession):
             raise missing()
@@ -116,8 +118,8 @@ class Granting:
         nonces = self._proofs.nonces()
         return self._proofs.check(proof, now=row.now, nonces=nonces, token=None)
 
-    def _grant(self, caller: Caller, disclosure: str) -> tuple[DisclosureRow, set[str]]:
-        """The caller's active grant, and who approved it."""
+    def _grant(self, caller: Caller, disclosure: str) -> tuple[DisclosureRow, _Found]:
+        """The caller's active grant, and what was decided on it."""
         missing = NotFound("there is no such disclosure request", code="disclosure_not_found")
         try:
             bucket = tokens.bucket_from_disclosure_id(disclosure)
@@ -125,7 +127,11 @@ class Granting:
             raise missing from exc
         with self._uow.begin(read_only=True) as tx:
             row = tx.disclosures.grants([(bucket, disclosure)]).get(disclosure)
-            approvers = set(tx.disclosures.approvers(bucket, disclosure))
+            found = _Found(
+                approvers=frozenset(tx.disclosures.approvers(bucket, disclosure)),
+                determined_by=frozenset(tx.instruments.determined_by(bucket, disclosure)),
+                instrument=tx.instruments.get(bucket, disclosure) or Instrument(),
+            )
         if row is None or row.requester != caller.principal.id:
             raise missing
         state = state_now(row)
@@ -136,21 +142,32 @@ class Granting:
                 if state not in rules.TERMINAL
                 else f"disclosure_{state}",
             )
-        return row, approvers
+        return row, found
 
 
-def _end(row: DisclosureRow, approvers: set[str], ground: Ground) -> datetime:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What the rows of a grant's decisions say."""
+
+    approvers: frozenset[str]
+    determined_by: frozenset[str]
+    instrument: Instrument
+
+
+def _end(row: DisclosureRow, found: _Found, ground: Ground) -> datetime:
     """When the grant ends, if its row is what the policy lets a request become.
 
     The state of the row is written by another process role than the one that signs. So the
-    signing side counts the approvals for itself, and measures the life, by the policy.
+    signing side counts the approvals for itself, looks for the determination, and measures the
+    life, by the policy and by what was said of the instrument.
 
     Raises:
         Conflict: it is not, and somebody has written what no use case writes; an alarm is raised.
     """
-    enough = len(approvers - {row.requester}) >= ground.approvals
+    enough = len(found.approvers - {row.requester}) >= ground.approvals
     if (
         not enough
+        or not _determined(row, found, ground)
         or row.activated_at is None
         or row.expires_at is None
         or row.expires_at - row.activated_at > ground.longest
@@ -162,3 +179,24 @@ def _end(row: DisclosureRow, approvers: set[str], ground: Ground) -> datetime:
             code="grant_out_of_policy",
         )
     return row.expires_at
+
+
+def _determined(row: DisclosureRow, found: _Found, ground: Ground) -> bool:
+    """Whether what must be determined was, by another, and the grant keeps to it."""
+    if ground.determination is None:
+        return True
+    last = end(found.instrument)
+    within = last is None or row.expires_at is None or row.expires_at <= last
+    said = not any(lacking(found.instrument, ground.determination.binds))
+    return bool(found.determined_by - {row.requester}) and said and within and _named(row, found)
+
+
+def _named(row: DisclosureRow, found: _Found) -> bool:
+    """Whether the grant's scope is within the instrument's, so far as both name the same things.
+
+    Tokens of a customer are compared where they were looked up, when the request was approved.
+    """
+    if row.tokens is not None and found.instrument.tokens is None:
+        return True
+    scope = Scope(tokens=row.tokens, customer=row.customer, classes=row.classes or ())
+    return covers(found.instrument, scope)

@@ -27,6 +27,7 @@ from vault_service.services.erasure_ports import Erasures
 from vault_service.services.evidence_ports import Evidence
 from vault_service.services.hold_ports import Holds
 from vault_service.services.honeytoken_ports import HoneytokenMarks
+from vault_service.services.instrument_ports import Instruments
 from vault_service.services.log_ports import Log
 from vault_service.services.policy_ports import AdoptionRow
 from vault_service.services.recipient_ports import Recipients
@@ -230,6 +231,7 @@ class NewDisclosure:
     recipient: str | None = None
     recipient_key: str | None = None
     delivery: str = "holder"
+    amends: str | None = None
     notice_rule: str = "unknown"
     notice_after: datetime | None = None
     scope_classes: tuple[str, ...] = ()
@@ -269,6 +271,7 @@ class DisclosureRow:
     recipient: str | None = None
     recipient_key: str | None = None
     delivery: str = "holder"
+    amends: str | None = None
     proof_of_possession: bool = False
 
 
@@ -689,6 +692,11 @@ class Transaction(Protocol):
     @property
     def evidence(self) -> Evidence:
         """The repository of evidence documents."""
+        ...
+
+    @property
+    def instruments(self) -> Instruments:
+        """The repository of what is said of legal instruments."""
         ...
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from vault_service.domain.instruments import Instrument
 from vault_service.errors import ServiceError
 from vault_service.services.ports import MaskedRecord
 
@@ -140,6 +141,8 @@ class DisclosureView:
     expires_at: datetime | None
     ended_at: datetime | None
     decisions: tuple[DecisionView, ...]
+    amends: str | None = None
+    instrument: Instrument | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

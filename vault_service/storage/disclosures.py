@@ -28,7 +28,7 @@ _COLUMNS: Final = (
     b" d.duration_seconds, d.approvals_needed, d.determination_needed, d.details_envelope,"
     b" d.details_wrapped_key, d.details_kek, d.details_kek_version, d.details_salt, d.created_at,"
     b" d.submitted_at, d.activated_at, d.expires_at, d.ended_at, clock_timestamp(), d.recipient,"
-    b" d.recipient_key, d.delivery, d.proof_of_possession"
+    b" d.recipient_key, d.delivery, d.proof_of_possession, d.amends"
 )
 _INSERT: Final = (
     b"""
@@ -37,14 +37,14 @@ INSERT INTO disclosures AS d (
     customer, classes, fields, uses, uses_left, duration_seconds, approvals_needed,
     determination_needed, details_envelope, details_wrapped_key, details_kek, details_kek_version,
     details_salt, recipient, recipient_key, delivery, notice_rule, notice_after, scope_classes,
-    proof_of_possession, submitted_at
+    proof_of_possession, amends, submitted_at
 ) VALUES (
     %(bucket)b, %(id)b, %(state)b, %(requester)b, %(ground)b, %(category)b, %(clause)b, %(policy)b,
     %(recipient_kind)b, %(tokens)b::text[], %(customer)b, %(classes)b::text[], %(fields)b::text[],
     %(uses)b, %(uses)b, %(duration)b, %(approvals)b, %(determination)b, %(envelope)b,
     %(wrapped_key)b, %(kek)b, %(kek_version)b, %(salt)b, %(recipient)b,
     %(recipient_key)b, %(delivery)b, %(notice_rule)b, %(notice_after)b,
-    %(scope_classes)b::text[], %(proof)b,
+    %(scope_classes)b::text[], %(proof)b, %(amends)b,
     CASE WHEN %(state)b::text = 'submitted' THEN now() END
 )
 RETURNING """
@@ -73,7 +73,7 @@ SET state = s.state,
         ELSE d.expires_at
     END,
     ended_at = CASE
-        WHEN s.state IN ('spent', 'expired', 'revoked', 'denied', 'withdrawn')
+        WHEN s.state IN ('spent', 'expired', 'revoked', 'denied', 'withdrawn', 'superseded')
             THEN clock_timestamp()
         ELSE d.ended_at
     END
@@ -202,6 +202,7 @@ class SqlDisclosures:
                 "recipient": row.recipient,
                 "recipient_key": row.recipient_key,
                 "delivery": row.delivery,
+                "amends": row.amends,
                 "notice_rule": row.notice_rule,
                 "notice_after": row.notice_after,
                 "scope_classes": list(row.scope_classes),
@@ -402,4 +403,5 @@ def _disclosure(row: Row) -> DisclosureRow:
         recipient_key=row[30],
         delivery=row[31],
         proof_of_possession=bool(row[32]),
+        amends=row[33],
     )

@@ -32,6 +32,10 @@ _INSERT_CHUNKS: Final = b"""
 INSERT INTO evidence_chunks (bucket, document, number, sealed)
 SELECT %b, %b, n.number, n.sealed FROM unnest(%b::smallint[], %b::bytea[]) AS n (number, sealed)
 """
+_AGAIN: Final = b"""
+UPDATE evidence_documents SET created_at = now() WHERE bucket = %b AND id = %b
+RETURNING created_at
+"""
 _WAITING: Final = b"""
 SELECT count(*) FROM evidence_documents WHERE uploaded_by = %b AND referred_at IS NULL
 """
@@ -120,6 +124,11 @@ class SqlEvidence:
             numbers = list(range(start, start + len(chunks)))
             self._session.rows(_INSERT_CHUNKS, (row.bucket, row.id, numbers, list(chunks)))
         return cast("datetime", created_at)
+
+    def again(self, document: DocumentRow) -> datetime | None:
+        """Have a document wait anew, as if it had come now; None when it is gone."""
+        rows = self._session.rows(_AGAIN, (document.bucket, document.id))
+        return rows[0][0] if rows else None
 
     def waiting(self, uploaded_by: str) -> int:
         """How many of somebody's documents no request refers to."""

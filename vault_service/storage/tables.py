@@ -17,6 +17,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Computed,
+    Date,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -404,6 +405,8 @@ disclosures: Final = Table(
     # The thumbprint that the officers approved, so that the record's key cannot be swapped.
     Column("recipient_key", Text),
     Column("delivery", Text, nullable=False, server_default=text("'holder'")),
+    # The request in whose place this one is asked for.
+    Column("amends", Text),
     Column("proof_of_possession", Integer, nullable=False, server_default=text("0")),
     Column("tokens", ARRAY(Text)),
     Column("customer", Text),
@@ -438,7 +441,7 @@ disclosures: Final = Table(
     _bucket_range(),
     CheckConstraint(
         "state IN ('draft', 'submitted', 'determined', 'approved', 'active',"
-        " 'spent', 'expired', 'revoked', 'denied', 'withdrawn')",
+        " 'spent', 'expired', 'revoked', 'denied', 'withdrawn', 'superseded')",
         name="state",
     ),
     CheckConstraint(
@@ -449,6 +452,7 @@ disclosures: Final = Table(
     CheckConstraint("(tokens IS NULL) <> (customer IS NULL)", name="one_scope"),
     CheckConstraint("(customer IS NULL) = (classes IS NULL)", name="customer_and_classes"),
     CheckConstraint("uses > 0 AND uses_left >= 0 AND uses_left <= uses", name="uses"),
+    CheckConstraint("amends <> id", name="amends"),
     CheckConstraint("approvals_needed > 0", name="needs_approval"),
     CheckConstraint("state <> 'active' OR expires_at IS NOT NULL", name="active_ends"),
     Index("ix_disclosures_requester", "requester"),
@@ -478,7 +482,25 @@ disclosure_decisions: Final = Table(
     ),
     _bucket_range(),
     CheckConstraint("principal <> requester OR kind = 'withdraw'", name="not_own_request"),
-    CheckConstraint("kind IN ('determine', 'approve', 'deny', 'revoke', 'withdraw')", name="kind"),
+    CheckConstraint(
+        "kind IN ('determine', 'approve', 'deny', 'revoke', 'withdraw', 'annul')", name="kind"
+    ),
+)
+
+# What the officer who determined says of the instrument; the grant is held to it.
+disclosure_instruments: Final = Table(
+    "disclosure_instruments",
+    metadata,
+    _bucket(),
+    Column("disclosure", Text, nullable=False),
+    Column("tokens", ARRAY(Text)),
+    Column("customer", Text),
+    Column("classes", ARRAY(Text), nullable=False),
+    Column("begins", Date),
+    Column("ends", Date),
+    PrimaryKeyConstraint("bucket", "disclosure"),
+    ForeignKeyConstraint(["bucket", "disclosure"], ["disclosures.bucket", "disclosures.id"]),
+    _bucket_range(),
 )
 
 evidence_documents: Final = Table(

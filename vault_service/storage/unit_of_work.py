@@ -29,6 +29,8 @@ from vault_service.storage.holds import SqlHolds
 from vault_service.storage.honeytokens import SqlHoneytokens
 from vault_service.storage.idempotency import SqlIdempotency
 from vault_service.storage.keys import SqlKeyFloors, SqlLeases
+from vault_service.storage.instruments import SqlInstruments
+from vault_service.storage.keys import SqlKeyFloors, SqlLeases, SqlPolicies
 from vault_service.storage.log import SqlLog
 from vault_service.storage.outbox import SqlOutbox
 from vault_service.storage.policies import SqlPolicies
@@ -140,6 +142,11 @@ class SqlTransaction:
     def holds(self) -> SqlHolds:
         """Legal holds."""
         return SqlHolds(self._session)
+
+    @property
+    def instruments(self) -> SqlInstruments:
+        """What is said of legal instruments."""
+        return SqlInstruments(self._session)
 
     @property
     def policies(self) -> SqlPolicies:
