@@ -43,44 +43,44 @@ class Instrument:
     ends: date | None = None
 
 
-def lacking(instrument: Instrument, binds: Collection[Binds]) -> Iterator[tuple[str, Problem]]:
+def lacking(instrument: Instrument, binds: Collection[Binds]) -> Iterator[tuple[Problem, str]]:
     """What must be said of an instrument and is not, by JSON pointer into the determination."""
     named = [instrument.tokens, instrument.customer and instrument.classes]
     if Binds.SCOPE in binds and len([each for each in named if each]) != 1:
         yield (
-            "/instrument/tokens",
             Problem(
                 code="instrument_scope_missing",
                 detail="say which tokens, or which customer and classes, the instrument covers",
             ),
+            "/instrument/tokens",
         )
     if Binds.DATES in binds and instrument.ends is None:
         yield (
-            "/instrument/ends",
             Problem(code="instrument_end_missing", detail="say the instrument's last day"),
+            "/instrument/ends",
         )
 
 
-def exceeded(instrument: Instrument, scope: Scope, now: datetime) -> Iterator[tuple[str, Problem]]:
+def exceeded(instrument: Instrument, scope: Scope, now: datetime) -> Iterator[tuple[Problem, str]]:
     """Where a request goes beyond the instrument, by JSON pointer into the request."""
     if not covers(instrument, scope):
         yield (
-            "/classes" if scope.tokens is None else "/tokens",
             Problem(
                 code="scope_exceeds_instrument",
                 detail="the instrument does not cover all of this scope",
             ),
+            "/classes" if scope.tokens is None else "/tokens",
         )
     if not begun(instrument, now):
         yield (
-            "",
             Problem(code="instrument_not_begun", detail="the instrument's first day has not begun"),
+            "",
         )
     last = end(instrument)
     if last is not None and last <= now:
         yield (
-            "",
             Problem(code="instrument_expired", detail="the instrument's last day is over"),
+            "",
         )
 
 

@@ -347,7 +347,7 @@ def _about_instrument(
     if ground.determination is None or progress.determined is not True:
         return
     instrument = progress.instrument or Instrument()
-    for pointer, problem in (
+    for problem, pointer in (
         *instruments.lacking(instrument, ground.determination.binds),
         *instruments.exceeded(instrument, request.scope, now),
     ):

@@ -156,7 +156,7 @@ class Disclosures:
         asked = draft.tokens or (() if draft.customer is None else (draft.customer,))
         self._honeytokens.look(caller, asked)
         draft = self._named(caller, draft)
-        draft = self._named(draft)
+        draft = self._named(caller, draft)
         self._check_amended(caller, draft)
         request, decision = self._judge(draft, caller.principal.id)
         ground = decision.ground
@@ -581,7 +581,7 @@ class Disclosures:
         binds = () if ground.determination is None else ground.determination.binds
         problems = tuple(
             Problem(code=each.code, pointer=pointer, detail=each.detail, clause=ground.clause)
-            for pointer, each in lacking(instrument or Instrument(), binds)
+            for each, pointer in lacking(instrument or Instrument(), binds)
         )
         if problems:
             raise DeterminationIncomplete(

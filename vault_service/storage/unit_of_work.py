@@ -28,9 +28,8 @@ from vault_service.storage.failures import Contended
 from vault_service.storage.holds import SqlHolds
 from vault_service.storage.honeytokens import SqlHoneytokens
 from vault_service.storage.idempotency import SqlIdempotency
-from vault_service.storage.keys import SqlKeyFloors, SqlLeases
 from vault_service.storage.instruments import SqlInstruments
-from vault_service.storage.keys import SqlKeyFloors, SqlLeases, SqlPolicies
+from vault_service.storage.keys import SqlKeyFloors, SqlLeases
 from vault_service.storage.log import SqlLog
 from vault_service.storage.outbox import SqlOutbox
 from vault_service.storage.policies import SqlPolicies

@@ -1,7 +1,7 @@
 """Hold grants to what instruments say; let requests be annulled, and superseded by amendments.
 
-Revision ID: 0021
-Revises: 0020
+Revision ID: 0023
+Revises: 0022
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: Final = "0021"
-down_revision: Final = "0020"
+revision: Final = "0023"
+down_revision: Final = "0022"
 branch_labels: Final = None
 depends_on: Final = None
 
