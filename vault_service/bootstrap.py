@@ -76,6 +76,7 @@ from vault_service.services.possession import Possession
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.recipients import RecipientRecords
+from vault_service.services.reencryption import Reencryption
 from vault_service.services.reveal import Reveal
 from vault_service.services.rewrapping import Rewrapping
 from vault_service.services.rotation_work import PERIOD as ROTATION_PERIOD
@@ -588,6 +589,28 @@ def adoption(settings: Settings) -> Iterator[Adoption]:
     with parts.closing:
         uow = parts.database("worker")
         yield Adoption(uow=uow, audit=Audit(process_role="cli", uow=uow))
+
+
+@contextmanager
+def reencryption(settings: Settings) -> Iterator[Reencryption]:
+    """The use case that seals values anew: the owner's login, and the right to open and to wrap.
+
+    Raises:
+        SettingsError: the owner's database URL is not set, or Vault's address or the spool.
+    """
+    parts = _Parts(settings, _heard)
+    with parts.closing:
+        uow = parts.database("owner")
+        told = Audit(process_role="cli", uow=uow)
+        yield Reencryption(
+            uow=uow,
+            # With the patience of a caller: rows are locked while Vault unwraps.
+            unwrapping=Unwrapper(parts.transit("reveal")),
+            data_keys=DataKeyPool(parts.transit("ingest")),
+            keks=_keks() - {EVIDENCE_KEK},
+            audit=told,
+            alarms=Alarms(uow=uow, audit=told),
+        )
 
 
 def _log_origin(settings: Settings) -> str:

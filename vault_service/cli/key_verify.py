@@ -1,6 +1,6 @@
-"""`vault-service keys verify|adopt`: the records' wrapped keys, compared with the ledger.
+"""`vault-service keys verify|adopt|reencrypt`: what is done to records with a login of the owner's.
 
-Joins the group of `rotation_commands`. These talk to the database, and to nothing else.
+Joins the group of `rotation_commands`. The first two talk to the database and nothing else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 import click
 from rich.text import Text
 
-from vault_service import settings
+from vault_service import hardening, settings
 from vault_service.cli import rotation_commands, screen
 from vault_service.cli.commands import PlainCommand
 from vault_service.cli.exits import ExitCode
@@ -67,6 +67,41 @@ def adopt(*, yes: bool) -> None:
         screen.write_json({"adopted": done})
     else:
         screen.write_line(f"{done} records bound.")
+
+
+@group.command("reencrypt", cls=PlainCommand)
+@click.argument("key")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def reencrypt(key: str, *, yes: bool) -> None:
+    """Seal every value under KEY anew, for when a data key or KEY itself is known to somebody.
+
+    Needs VAULT_SERVICE_DATABASE_OWNER_URL and a spool with secret-ids of `reveal` and `ingest`, and
+    can open every value for as long as it runs. Rotate KEY first. Goes on where it was stopped; may
+    run several times at once. Exit 7 where values were refused.
+    """
+    from vault_service import bootstrap  # noqa: PLC0415
+
+    if not yes:
+        click.confirm(f"Open and seal anew every value under {key}?", abort=True, err=True)
+    hardening.forbid_dumps()
+    with bootstrap.reencryption(settings.load()) as use_case, progress_bar("Sealing") as bar:
+        task = bar.add_task("records", total=None)
+        found = use_case.run(key, progress=lambda count: bar.update(task, completed=count))
+    refused = found.ended.refused if found.ended else found.refused
+    if session().as_json:
+        screen.write_json(
+            {
+                "run": found.run,
+                "done": found.done,
+                "refused": refused,
+                "ended": found.ended is not None,
+            }
+        )
+    else:
+        end = "the run has ended" if found.ended else "others go on with the run"
+        screen.write_line(f"{found.run}: {found.done} sealed anew, {refused} refused; {end}.")
+    if refused:
+        click.get_current_context().exit(ExitCode.SOME_FAILED)
 
 
 def _plain(found: Checked) -> dict[str, object]:

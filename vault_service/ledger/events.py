@@ -83,6 +83,8 @@ class Event(StrEnum):
     VAULT_KEY_TRIMMED = "vault_key.trimmed"
     ROTATION_STARTED = "rotation.started"
     ROTATION_CERTIFICATE = "rotation.certificate"
+    RECORDS_REENCRYPTED = "records.reencrypted"
+    REENCRYPTION_CERTIFICATE = "reencryption.certificate"
 
     LOG_STARTED = "log.started"
     LOG_STOPPED = "log.stopped"
@@ -204,6 +206,9 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
             "key",
             _KEY_DETAILS + " total rewrapped remaining rotation started_at finished_at by",
         ),
+        # Values sealed anew under data keys that nobody has seen.
+        Event.RECORDS_REENCRYPTED: _shape("key count", "run"),
+        Event.REENCRYPTION_CERTIFICATE: _shape("key count", "run refused started_at finished_at"),
         Event.LOG_STARTED: _shape("", "version origin instance"),
         Event.LOG_STOPPED: _shape("", "version origin instance"),
         Event.LOG_ARCHIVED: _shape("count", "first end sha256"),

@@ -31,6 +31,7 @@ from vault_service.services.instrument_ports import Instruments
 from vault_service.services.log_ports import Log
 from vault_service.services.policy_ports import AdoptionRow
 from vault_service.services.recipient_ports import Recipients
+from vault_service.services.reencryption_ports import Reencryptions
 from vault_service.services.rotation_ports import Census, Rotations, WrappedKeys
 from vault_service.services.webhook_ports import WebhookOutbox
 
@@ -747,6 +748,11 @@ class Transaction(Protocol):
     @property
     def webhooks(self) -> WebhookOutbox:
         """The repository of webhooks."""
+        ...
+
+    @property
+    def reencryptions(self) -> Reencryptions:
+        """The repository of re-encryptions."""
         ...
 
     @property

@@ -23,7 +23,7 @@ _MASKED: Final = (
     b"r.bucket, r.token, r.customer, r.class, r.format, r.version, r.mask, r.metadata,"
     b" r.reference, r.created_at, r.expires_at"
 )
-_SEALED: Final = (
+SEALED: Final = (
     b"r.bucket, r.token, r.customer, r.class, r.version, r.envelope, r.kek, r.kek_version,"
     b" r.wrapped_key, r.bound_by, r.bound_path"
 )
@@ -72,11 +72,11 @@ RETURNING """
 
 _GET: Final = b"SELECT " + _MASKED + _NAMED + b"WHERE " + _LIVE
 _GET_ONE: Final = b"SELECT " + _MASKED + _ONE + _LIVE
-_GET_ONE_SEALED: Final = b"SELECT " + _SEALED + _ONE + _LIVE
-_GET_SEALED: Final = b"SELECT " + _SEALED + _NAMED + b"WHERE " + _LIVE
+_GET_ONE_SEALED: Final = b"SELECT " + SEALED + _ONE + _LIVE
+_GET_SEALED: Final = b"SELECT " + SEALED + _NAMED + b"WHERE " + _LIVE
 _OF_CUSTOMER: Final = (
     b"SELECT "
-    + _SEALED
+    + SEALED
     + b" FROM records AS r WHERE r.bucket = %b AND r.customer = %b AND r.class = ANY(%b::text[])"
     + b" AND "
     + _LIVE
@@ -189,14 +189,16 @@ class SqlRecords:
 
     def sealed(self, names: Sequence[tuple[int, str]]) -> dict[str, SealedRecord]:
         """Live records by (bucket, token), sealed columns included."""
-        return {row[1]: _sealed(row) for row in self._named(names, _GET_ONE_SEALED, _GET_SEALED)}
+        return {
+            row[1]: sealed_record(row) for row in self._named(names, _GET_ONE_SEALED, _GET_SEALED)
+        }
 
     def sealed_of_customer(
         self, bucket: int, customer: str, classes: Sequence[str], limit: int
     ) -> list[SealedRecord]:
         """Live records of one customer in some classes, by token."""
         rows = self._session.rows(_OF_CUSTOMER, (bucket, customer, list(classes), limit))
-        return [_sealed(row) for row in rows]
+        return [sealed_record(row) for row in rows]
 
     def page(
         self, bucket: int, customer: str, data_class: str | None, after: str | None, limit: int
@@ -284,7 +286,8 @@ def _masked(row: Row) -> MaskedRecord:
     )
 
 
-def _sealed(row: Row) -> SealedRecord:
+def sealed_record(row: Row) -> SealedRecord:
+    """The record of a row of the `SEALED` columns."""
     return SealedRecord(
         bucket=row[0],
         token=row[1],

@@ -227,6 +227,24 @@ idempotency: Final = Table(
     Index("ix_idempotency_created_at", "created_at"),
 )
 
+# How far each part of a re-encryption is; the schema's owner alone has rights on it.
+reencryptions: Final = Table(
+    "reencryptions",
+    metadata,
+    Column("run", Text, nullable=False),
+    Column("shard", SmallInteger, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("after_bucket", SmallInteger),
+    Column("after_token", Text),
+    Column("done", BigInteger, nullable=False, server_default=text("0")),
+    Column("refused", BigInteger, nullable=False, server_default=text("0")),
+    _time("started_at", nullable=False, now=True),
+    _time("finished_at"),
+    _time("certified_at"),
+    PrimaryKeyConstraint("run", "shard"),
+)
+
 ledger_outbox: Final = Table(
     "ledger_outbox",
     metadata,

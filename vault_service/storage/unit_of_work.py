@@ -37,6 +37,7 @@ from vault_service.storage.principals import SqlPrincipals
 from vault_service.storage.proofs import SqlProofs
 from vault_service.storage.recipients import SqlRecipients
 from vault_service.storage.records import SqlRecords
+from vault_service.storage.reencryptions import SqlReencryptions
 from vault_service.storage.rotations import SqlRotations
 from vault_service.storage.session import Session
 from vault_service.storage.webhooks import SqlWebhooks
@@ -196,6 +197,11 @@ class SqlTransaction:
     def webhooks(self) -> SqlWebhooks:
         """Messages to the company's own systems."""
         return SqlWebhooks(self._session)
+
+    @property
+    def reencryptions(self) -> SqlReencryptions:
+        """Runs of re-encryption."""
+        return SqlReencryptions(self._session)
 
     @property
     def bindings(self) -> SqlBindings:
