@@ -416,7 +416,7 @@ def test_an_erased_customer_accounts_for_his_records(own: Stage, owner: SqlUnitO
         token = _token(own)
         ((customer,),) = own.sql("SELECT customer FROM records WHERE token = %s", [token])
         _sql(ERASED)(own, token)
-        told(own, Event.CUSTOMER_ERASED, customer=customer)
+        told(own, Event.CUSTOMER_ERASED, customer=customer, count=1)
         assert BindingCheck(uow=owner).run().findings == ()
 
 

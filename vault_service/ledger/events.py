@@ -147,7 +147,6 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
         Event.CUSTOMER_CREATED: _shape("customer", "has_reference"),
         Event.CUSTOMER_READ: _shape("customer"),
         Event.CUSTOMER_DISCLOSURES_READ: _shape("customer", "form"),
-        Event.CUSTOMER_ERASED: _shape("customer", "backup_horizon_days"),
         Event.CUSTOMER_ERASURE_REQUESTED: _shape("customer"),
         Event.CUSTOMER_ERASURE_CONFIRMED: _shape("customer"),
         # The certificate; `count` is the number of records.
