@@ -17,6 +17,7 @@ from vault_service.api import (
     holds,
     honeytokens,
     ledger,
+    modifications,
     policies,
     principals,
     recipients,
@@ -35,6 +36,7 @@ from vault_service.web.served import Served
 GROUPS: Final[tuple[Group, ...]] = (
     customers.GROUP,
     tokens.GROUP,
+    modifications.GROUP,
     disclosures.GROUP,
     evidence.GROUP,
     recipients.GROUP,

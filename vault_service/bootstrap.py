@@ -67,9 +67,11 @@ from vault_service.services.key_census import KeyCensus
 from vault_service.services.key_rotation import KeyRotation
 from vault_service.services.key_status import KeyStatus
 from vault_service.services.lifecycle import Lifecycle
+from vault_service.services.links import CustomerLinks
 from vault_service.services.log_guard import LogGuard
 from vault_service.services.log_keeper import LogKeeper
 from vault_service.services.log_reading import LedgerReading
+from vault_service.services.modifications import Modifications
 from vault_service.services.notices import Notices
 from vault_service.services.policies import PolicyHistory
 from vault_service.services.possession import Possession
@@ -118,6 +120,8 @@ class Services:
     jwks: Callable[[], dict[str, list[dict[str, str]]]]
     tokenization: Tokenization | None = None
     erasure: Erasure | None = None
+    modifications: Modifications | None = None
+    links: CustomerLinks | None = None
     customers: Customers | None = None
     reading: Reading | None = None
     principals: Principals | None = None
@@ -368,10 +372,15 @@ def _ingest(parts: _Parts, audit: Callable[..., Audit]) -> dict[str, object]:
     transit = parts.transit("ingest")
     fingerprints = Fingerprinter(transit)
     guard = _guard(uow, transit, told)
+    pool = DataKeyPool(transit)
     return {
         "tokenization": Tokenization(
-            uow=uow, data_keys=DataKeyPool(transit), fingerprints=fingerprints, audit=told
+            uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told
         ),
+        "modifications": Modifications(
+            uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told, honeytokens=guard
+        ),
+        "links": CustomerLinks(uow=uow, audit=told),
         "customers": Customers(uow=uow, fingerprints=fingerprints, audit=told, honeytokens=guard),
         "reading": Reading(uow=uow, fingerprints=fingerprints, audit=told, honeytokens=guard),
         "erasure": Erasure(uow=uow, audit=told),

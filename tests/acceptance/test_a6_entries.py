@@ -28,7 +28,9 @@ from vault_service.domain.instruments import Instrument
 from vault_service.errors import ServiceError
 from vault_service.ledger.entries import ActorKind, Entry, Event, Outcome, encode
 from vault_service.ledger.events import SHAPES
+from vault_service.services.modifications import ModificationDraft
 from vault_service.services.tokenization import TokenizeItem
+from vault_service.services.views import ModificationView
 
 # What cannot happen yet: its use cases come with later steps of the design.
 LATER = frozenset(
@@ -161,9 +163,33 @@ def live(stage: Stage) -> None:
         alarms.clear_in(tx, "key_overdue", "worker", key="records-card")
     stage.key_rotation.begin("worker", "records-card")
     time.sleep(0.4)
+    change_data(stage, customer)
     stage.erasure.erase(billing, [token, NOWHERE])
     stage.housekeeping.sweep()
     stage.services.lifecycle.stopped()
+
+
+def change_data(stage: Stage, customer: str) -> None:
+    """Changes of the customer's data, in each way that they can go; and a link of two customers."""
+    support, other = stage.caller("support"), stage.customer()
+    changes, links = present(stage.services.modifications), present(stage.services.links)
+    named = {"customer": customer, "ticket": name("T")}
+
+    def asked(**value: object) -> str:
+        (view,) = changes.open(support, [ModificationDraft(**(named | value))])
+        assert isinstance(view, ModificationView)
+        return view.id
+
+    done = asked()
+    changes.propose(support, done, data_class="telephone", value="+49 30 901822")
+    changes.confirm(support, done, how="called_back")
+    changes.apply(stage.caller("support-2"), done)
+    changes.reject(support, asked(), reason="other")
+    changes.withdraw(support, asked())
+    late = asked()
+    stage.sql("UPDATE modifications SET expires_at = now() WHERE id = %s", [late])
+    links.link(support, customer, other)
+    links.unlink(support, customer, other)
 
 
 @pytest.fixture(scope="module")

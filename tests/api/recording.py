@@ -40,6 +40,8 @@ from vault_service.services.views import (
     IssuedDisclosureToken,
     IssuedKey,
     KeyView,
+    ModificationPage,
+    ModificationView,
     PrincipalView,
     Receipt,
     RevealAnswer,
@@ -47,10 +49,12 @@ from vault_service.services.views import (
     TokenizeAnswer,
     TokenPage,
     TokenView,
+    VersionView,
 )
 from vault_service.web.served import Served
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+MODIFICATION = "mod_" + "0" * 28
 CUSTOMER = "cus_" + "0" * 26
 TOKEN = "tok_" + "0" * 28
 DISCLOSURE = "dis_" + "0" * 28
@@ -79,6 +83,41 @@ def token_view(**changes: Any) -> TokenView:
         "metadata": {"plan": "gold"},
     }
     return TokenView(**(plain | changes))
+
+
+def modification_view(**changes: Any) -> ModificationView:
+    """A change as a use case answers it."""
+    plain: dict[str, Any] = {
+        "id": MODIFICATION,
+        "state": "proposed",
+        "customer": CUSTOMER,
+        "token": TOKEN,
+        "data_class": "telephone",
+        "version": 2,
+        "present": {"number": "+49 *******20"},
+        "proposed": {"number": "+49 *******99"},
+        "source": "ticket",
+        "ticket": "T-4711",
+        "second_person": True,
+        "opened_by": PRINCIPAL,
+        "proposed_by": None,
+        "confirmed_by": None,
+        "confirmed_how": None,
+        "ended_by": None,
+        "reason": None,
+        "created_at": NOW,
+        "expires_at": NOW,
+        "ended_at": None,
+        "created": True,
+    }
+    return ModificationView(**(plain | changes))
+
+
+def version_view() -> VersionView:
+    """A version of a record as a use case answers it."""
+    return VersionView(
+        version=1, mask={"number": "+49 *******20"}, since=NOW, until=None, modification=None
+    )
 
 
 def principal_view() -> PrincipalView:
@@ -477,6 +516,7 @@ def served(recording: Recording) -> Served:
     profile = CustomerProfile(
         id=CUSTOMER,
         created_at=NOW,
+        linked=(),
         tokens={"payment_card": (token_view(),)},
         truncated=False,
     )
@@ -503,9 +543,26 @@ def served(recording: Recording) -> Served:
             get=recording.get_token,
             page=recording.page_tokens,
             search=recording.search,
+            versions=lambda caller, token: recording._answer(
+                "versions", [version_view()], caller=caller, token=token
+            ),
         ),
         erasure=recording,
-        customers=_Simple(recording, {"create": [customer], "profile": profile}),
+        customers=_Simple(
+            recording, {"create": [customer], "profile": profile, "find": [customer]}
+        ),
+        modifications=_Simple(
+            recording,
+            {
+                "open": [modification_view()],
+                "page": ModificationPage(items=(modification_view(),), next=None),
+                **dict.fromkeys(
+                    ("get", "propose", "confirm", "apply", "reject", "withdraw"),
+                    modification_view(),
+                ),
+            },
+        ),
+        links=_Simple(recording, {"link": True, "unlink": None}),
         principals=_Simple(
             recording,
             {

@@ -19,6 +19,7 @@ from tests.api.recording import (
     ENTRY,
     HOLD,
     KEY,
+    MODIFICATION,
     PRINCIPAL,
     RECIPIENT,
     ROTATION,
@@ -34,6 +35,8 @@ from vault_service.settings import ProcessRole
 NAMES = {
     "token": TOKEN,
     "customer": CUSTOMER,
+    "other": "cus_" + "1" * 26,
+    "modification": MODIFICATION,
     "disclosure": DISCLOSURE,
     "principal": PRINCIPAL,
     "rotation": ROTATION,

@@ -30,8 +30,8 @@ ALLOWED = {
     Role.BILLING: "tokenize tokenize_batch read_masked search erase create_customer read_customer"
     " record_account_data read_account_data",
     Role.SUPPORT: "tokenize read_masked search create_customer read_customer"
-    " read_customer_disclosures request_modification read_modifications record_account_data"
-    " read_account_data",
+    " read_customer_disclosures request_modification read_modifications decide_modification"
+    " link_customers record_account_data read_account_data",
     Role.REQUESTER: "reveal request_disclosure read_disclosures withdraw_disclosure"
     " take_disclosure_token record_recipient read_recipients upload_evidence read_evidence",
     Role.OFFICER: "erase read_customer_disclosures read_disclosures read_evidence"

@@ -11,14 +11,26 @@ import pytest
 from tests.support.faults import FaultyUnitOfWork, rebuilt
 from tests.support.holds import placed
 from tests.support.racing import threads
-from tests.support.whole import NOBODY, Stage, card, draft, name, numbers, refusal, standing
+from tests.support.whole import (
+    NOBODY,
+    Stage,
+    card,
+    draft,
+    name,
+    numbers,
+    present,
+    refusal,
+    standing,
+)
 from vault_service.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 from vault_service.ledger.entries import Event, Outcome
 from vault_service.services.customer_erasure import ErasureView
 from vault_service.services.erasing import Erasing
 from vault_service.services.erasure_ports import ErasureState
 from vault_service.services.holds import HoldView
+from vault_service.services.modifications import ModificationDraft
 from vault_service.services.tokenization import TokenizeItem
+from vault_service.services.views import ModificationView
 
 
 def worker(stage: Stage, **changes: Any) -> Erasing:
@@ -302,6 +314,37 @@ def test_salts_and_kept_answers_go(stage: Stage, customer: str) -> None:
     assert stage.sql(salts.format("holds"), [hold.id]) == [(True,)]
     kept = stage.sql("SELECT key FROM idempotency WHERE key = ANY(%s)", [list(keys)])
     assert kept == [(keys[1],)]
+
+
+def test_changes_and_links_go(stage: Stage, customer: str) -> None:
+    """Older masks, values that were proposed, tickets, and both directions of a link."""
+    other, support = stage.customer(), stage.caller("support")
+    changes, links = present(stage.services.modifications), present(stage.services.links)
+    stage.tokenize(TokenizeItem(data_class="business_name", customer=customer, value="Old Ltd"))
+    for new, end in (("New Ltd", True), ("Newer Ltd", False), (None, False)):
+        value = {} if new is None else {"data_class": "business_name", "value": new}
+        (change,) = changes.open(
+            support, [ModificationDraft(customer=customer, ticket="T of A. Customer", **value)]
+        )
+        assert isinstance(change, ModificationView)
+        if end:
+            changes.confirm(support, change.id, how="document")
+            changes.apply(support, change.id)
+    links.link(support, customer, other)
+    confirmed(stage, customer)
+    finish(stage)
+    rows = stage.sql("SELECT m::text FROM modifications AS m WHERE customer = %s", [customer])
+    assert len(rows) == 3
+    assert not [row for (row,) in rows if "Ltd" in row or "A. Cust" in row or "L**" in row]
+    ((left,),) = stage.sql(
+        "SELECT (SELECT count(*) FROM customer_links WHERE customer = %(id)s OR other = %(id)s)"
+        " + (SELECT count(*) FROM modifications WHERE customer = %(id)s"
+        " AND (ended_at IS NULL OR envelope IS NOT NULL OR mask IS NOT NULL))"
+        " + (SELECT count(*) FROM record_versions JOIN records USING (bucket, token)"
+        " WHERE customer = %(id)s)",
+        {"id": customer},
+    )
+    assert left == 0
 
 
 def test_without_a_horizon_the_certificate_names_no_end(stage: Stage, customer: str) -> None:

@@ -11,11 +11,22 @@ from typing import Any
 import pytest
 
 from keys.errors import Outage, VaultUnavailable
-from tests.support.whole import NOWHERE, Stage, caller_of, card, draft, name, numbers, refusal
+from tests.support.whole import (
+    NOWHERE,
+    Stage,
+    caller_of,
+    card,
+    draft,
+    name,
+    numbers,
+    present,
+    refusal,
+)
 from vault_service.errors import Forbidden, InvalidInput, NotAuthenticated, NotFound, Unavailable
 from vault_service.ledger.entries import Entry, Event
 from vault_service.services.context import Caller
 from vault_service.services.honeytokens import Honeytokens
+from vault_service.services.modifications import ModificationDraft
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.services.views import IssuedKey
 
@@ -88,10 +99,15 @@ TOUCHES: list[Callable[[Stage, Caller, Trap], Any]] = [
         caller, data_class="payment_card", values=["4242424242424242", VALUE]
     ),
     lambda stage, caller, trap: stage.customers.profile(caller, trap.customer),
+    lambda stage, caller, trap: stage.reading.versions(caller, trap.token),
+    lambda stage, caller, trap: present(stage.services.modifications).open(
+        caller, [ModificationDraft(customer=trap.customer, ticket="T")]
+    ),
 ]
+TOUCHED: list[str] = ["get", "page", "search", "profile", "versions", "change"]
 
 
-@pytest.mark.parametrize("touch", TOUCHES, ids=["get", "page", "search", "profile"])
+@pytest.mark.parametrize("touch", TOUCHES, ids=TOUCHED)
 def test_f8_a_touch_raises_the_alarm_and_ends_the_key(
     stage: Stage, trap: Trap, thief: IssuedKey, touch: Callable[[Stage, Caller, Trap], Any]
 ) -> None:

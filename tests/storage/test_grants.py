@@ -29,6 +29,13 @@ MAY_NOT = {
         "UPDATE records SET customer = 'another'",
         "UPDATE records SET erased_at = now()",
         "UPDATE records SET mask = '{}'",
+        "SELECT envelope FROM modifications",
+        "SELECT wrapped_key FROM modifications",
+        "UPDATE modifications SET customer = 'another'",
+        "UPDATE modifications SET expires_at = now()",
+        "DELETE FROM modifications",
+        "INSERT INTO record_versions (bucket) VALUES (1)",
+        "DELETE FROM record_versions",
         "INSERT INTO records (bucket, token, version) VALUES (1, 'a', 2)",
         "DELETE FROM records",
         "UPDATE customers SET erased_at = now()",
@@ -315,7 +322,17 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         f"alarms.{name}" for name in ("raised_at", "quiet_until", "times")
     }
     assert found == {
-        "vault_ingest": everybody | {"records.expires_at", "idempotency.response"},
+        "vault_ingest": everybody
+        | {"records.expires_at", "idempotency.response", "DELETE customer_links"}
+        | {
+            f"modifications.{name}"
+            for name in (
+                *("token", "class", "record_version", "state", "proposed_by", "confirmed_by"),
+                *("confirmed_how", "ended_by", "ended_at", "reason", "mask", "envelope"),
+                *("wrapped_key", "kek", "kek_version", "fingerprint", "fingerprint_version"),
+                *("variant", "bound_by", "bound_path"),
+            )
+        },
         "vault_reveal": everybody
         | {
             f"disclosure_budgets.{name}"
@@ -355,6 +372,14 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
             for name in ("origin", "size", "root", "signed_size", "unsigned_since")
         }
         | {f"records.{name}" for name in ("wrapped_key", "kek_version", "bound_by", "bound_path")}
+        | {
+            f"modifications.{name}"
+            for name in (
+                *("wrapped_key", "kek", "kek_version", "state", "ended_by", "ended_at"),
+                *("envelope", "fingerprint", "fingerprint_version", "variant"),
+                *("bound_by", "bound_path"),
+            )
+        }
         | {f"disclosure_decisions.comment_{name}" for name in ("wrapped_key", "kek_version")}
         | {f"erasures.{name}" for name in ("state", "records", "clear_at", "finished_at")}
         | {f"erasures.{name}" for name in ("backup_horizon_days", "entry")}
@@ -394,6 +419,9 @@ def test_the_erasing_functions_are_pinned_and_owned_by_the_owner(database: Datab
         "forget_salts",
         "forget_answers",
         "revoke_touching_key",
+        "apply_modification",
+        "forget_versions",
+        "forget_changes",
     }
     assert all(row[1:] == (True, ["search_path=pg_catalog, pg_temp"], True) for row in rows)
 

@@ -77,6 +77,7 @@ PATIENCE = 30.0
 PEOPLE = (
     ("billing", ("billing",)),
     ("support", ("support",)),
+    ("support-2", ("support",)),
     ("requester", ("requester",)),
     ("requester-2", ("requester",)),
     ("officer-1", ("officer",)),

@@ -22,6 +22,8 @@ _PATH_WORDS: Final = {
     "token": "A token, `tok_…` or card-shaped.",
     "customer": "A customer, `cus_…`.",
     "evidence": "The name of a piece of evidence that is a document.",
+    "other": "Another customer, `cus_…`.",
+    "modification": "A change of a customer's data, `mod_…`.",
     "disclosure": "A disclosure request, `dis_…`.",
     "rotation": "A rotation of a key, `rot_…`.",
     "hold": "A legal hold, `hld_…`.",

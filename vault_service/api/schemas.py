@@ -134,6 +134,22 @@ class TokenOut(Answered, frozen=True, rename={"data_class": "class"}):
     metadata: dict[str, str] | None
 
 
+class VersionOut(Answered, frozen=True):
+    """One version of a record, masked; `modification` made it, `until` it was replaced."""
+
+    version: int
+    mask: dict[str, Any]
+    since: datetime
+    until: datetime | None
+    modification: str | None
+
+
+class VersionsOut(Answered, frozen=True):
+    """A record's versions, newest first."""
+
+    items: list[VersionOut]
+
+
 class TokenResult(Answered, frozen=True, omit_defaults=True):
     """One item's outcome: a token or an error."""
 
@@ -231,11 +247,64 @@ class CustomerBatchOut(Answered, frozen=True):
     results: list[CustomerResult]
 
 
+class CustomerSearchIn(Accepted, frozen=True, rename={"data_class": "class"}):
+    """Whom to find: by references, or by values of a class."""
+
+    external_refs: Annotated[list[str], Meta(min_length=1, max_length=MAX_BATCH)] | UnsetType = (
+        UNSET
+    )
+    data_class: Class | UnsetType = UNSET
+    values: (
+        Annotated[
+            list[Any],
+            Meta(min_length=1, max_length=MAX_SEARCH, extra_json_schema={"items": _VALUE_SCHEMA}),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class CustomerMatchOut(Answered, frozen=True):
+    """A customer and the records by which he was found, masked."""
+
+    id: str
+    tokens: list[TokenOut]
+
+
+class CustomerSearchResult(Answered, frozen=True, omit_defaults=True):
+    """Who was found by one reference or value; nobody is an empty list."""
+
+    customers: list[CustomerMatchOut] | UnsetType = UNSET
+    error: ItemError | UnsetType = UNSET
+
+
+class CustomerSearchOut(Answered, frozen=True):
+    """One result for each reference or value, in order."""
+
+    results: list[CustomerSearchResult]
+
+
+class LinkIn(Accepted, frozen=True):
+    """Who is the same customer."""
+
+    other: CustomerId
+
+
+class LinkOut(Answered, frozen=True):
+    """Two customers who are shown together."""
+
+    customer: str
+    other: str
+
+
 class ProfileOut(Answered, frozen=True):
-    """A customer with masked records by class; `truncated` when there are more."""
+    """A customer with masked records by class; `truncated` when there are more.
+
+    Records of linked customers stand among his own, each with its `customer`.
+    """
 
     id: str
     created_at: datetime
+    linked: list[str]
     tokens: dict[str, list[TokenOut]]
     truncated: bool
 

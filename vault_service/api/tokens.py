@@ -23,6 +23,8 @@ from vault_service.api.schemas import (
     TokenPageOut,
     TokenResult,
     TokensQuery,
+    VersionOut,
+    VersionsOut,
 )
 from vault_service.domain.actors import Action
 from vault_service.domain.freetext import find_card_numbers
@@ -199,6 +201,33 @@ def get_token(call: Call[None, None]) -> Answer:
     """Read one token."""
     return Answer(
         body=views.token(present(call.served.reading).get(call.caller, call.path["token"]))
+    )
+
+
+@GROUP.call(
+    "GET",
+    "/v1/tokens/{token}/versions",
+    "List the versions of one token's value, masked, newest first.",
+    action=Action.READ_MASKED,
+    answers={200: VersionsOut},
+    codes=("token_not_found",),
+)
+def list_versions(call: Call[None, None]) -> Answer:
+    """List a record's versions."""
+    found = present(call.served.reading).versions(call.caller, call.path["token"])
+    return Answer(
+        body=VersionsOut(
+            items=[
+                VersionOut(
+                    version=each.version,
+                    mask=dict(each.mask),
+                    since=each.since,
+                    until=each.until,
+                    modification=each.modification,
+                )
+                for each in found
+            ]
+        )
     )
 
 

@@ -29,6 +29,7 @@ _LAZY: Final = {
     "export": _HERE + "export:export",
     "customers": _HERE + "tokens:customers",
     "tokens": _HERE + "tokens:group",
+    "modifications": _HERE + "modifications:group",
     "disclosures": _HERE + "disclosures:group",
     "evidence": _HERE + "evidence:group",
     "erasures": _HERE + "erasures:group",

@@ -158,6 +158,21 @@ def search(data_class: str, value_file: str | None) -> None:
         click.get_current_context().exit(ExitCode.SOME_FAILED)
 
 
+@api(group, "versions", "billing", "support")
+@click.argument("token")
+def versions(token: str) -> None:
+    """List the versions of a token's value, masked."""
+    with session().client() as client:
+        found = client.tokens.versions(token)
+    if session().as_json:
+        screen.write_json({"items": found})
+        return
+    screen.write_table(
+        ("version", "mask", "since", "until", "modification"),
+        ((each.version, each.mask, each.since, each.until, each.modification) for each in found),
+    )
+
+
 @api(group, "delete", "billing", "officer")
 @click.argument("tokens", nargs=-1, required=True, metavar="TOKEN...")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -195,10 +210,75 @@ def show_customer(customer: str) -> None:
     if session().as_json:
         screen.write_json(profile)
         return
-    screen.write_facts({"id": profile.id, "created": profile.created_at})
+    screen.write_facts(
+        {
+            "id": profile.id,
+            "created": profile.created_at,
+            "linked": ", ".join(profile.linked) or None,
+        }
+    )
     _show_all([token for tokens in profile.tokens.values() for token in tokens])
     if profile.truncated:
         screen.note("there are more; vault-service tokens list has all of them")
+
+
+@api(customers, "search", "billing", "support")
+@click.option("--external-ref", metavar="REF", help="Your own name for the customer.")
+@_class_option(required=False)
+@_value_file
+def search_customers(
+    external_ref: str | None, data_class: str | None, value_file: str | None
+) -> None:
+    """Find customers by a reference of yours, or by an exact value of --class."""
+    if (external_ref is None) == (data_class is None):
+        raise click.UsageError("find by either --external-ref or --class")
+    with session().client() as client:
+        if data_class is None:
+            results = client.customers.search(external_refs=[str(external_ref)])
+        else:
+            results = client.customers.search(
+                data_class=data_class, values=read_search(data_class, value_file)
+            )
+    if session().as_json:
+        screen.write_json({"results": results})
+    else:
+        found = [each for result in results for each in result.customers or []]
+        screen.write_table(
+            ("customer", "tokens"),
+            ((each.id, ", ".join(token.id for token in each.tokens) or None) for each in found),
+            empty="nobody",
+        )
+        for place, result in enumerate(results, 1):
+            if result.error is not None:
+                screen.note(f"value {place}: {result.error.detail} ({result.error.code})")
+    if any(result.error is not None for result in results):
+        click.get_current_context().exit(ExitCode.SOME_FAILED)
+
+
+@api(customers, "link", "support")
+@click.argument("customer")
+@click.argument("other")
+def link(customer: str, other: str) -> None:
+    """Show two customers together who are one; nothing moves."""
+    with session().client() as client:
+        linked = client.customers.link(customer, other)
+    if session().as_json:
+        screen.write_json(linked)
+    else:
+        screen.write_line(f"{screen.shown(customer)} and {screen.shown(other)} are shown together")
+
+
+@api(customers, "unlink", "support")
+@click.argument("customer")
+@click.argument("other")
+def unlink(customer: str, other: str) -> None:
+    """Undo the link of two customers."""
+    with session().client() as client:
+        client.customers.unlink(customer, other)
+    if session().as_json:
+        screen.write_json({"unlinked": [customer, other]})
+    else:
+        screen.write_line(f"{screen.shown(customer)} and {screen.shown(other)} stand alone")
 
 
 def pairs(texts: Iterable[str], option: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ from vault_service.client.evidence import Evidence
 from vault_service.client.holds import Holds
 from vault_service.client.honeytokens import Honeytokens
 from vault_service.client.ledger import Ledger
+from vault_service.client.modifications import Modifications
 from vault_service.client.policies import Policies
 from vault_service.client.principals import Principals
 from vault_service.client.proofs import ProofMaker, Proving
@@ -69,6 +70,7 @@ class Client:
         )
         self.tokens = Tokens(self._transport)
         self.customers = Customers(self._transport)
+        self.modifications = Modifications(self._transport)
         self._proving = Proving(self._transport)
         self.disclosures = Disclosures(self._transport, self._proving)
         self.accounting = Accounting(self._transport)

@@ -109,7 +109,51 @@ class Profile(Answer, frozen=True, kw_only=True):
     id: str
     created_at: datetime
     tokens: dict[str, list[Token]]
+    linked: list[str] = []
     truncated: bool = False
+
+
+class Version(Answer, frozen=True, kw_only=True):
+    """One version of a record, masked."""
+
+    version: int
+    mask: dict[str, Any]
+    since: datetime
+    until: datetime | None = None
+    modification: str | None = None
+
+
+class Versions(Answer, frozen=True, kw_only=True):
+    """A record's versions, newest first."""
+
+    items: list[Version]
+
+
+class CustomerMatch(Answer, frozen=True, kw_only=True):
+    """A customer and the records by which he was found, masked."""
+
+    id: str
+    tokens: list[Token]
+
+
+class CustomerMatches(Answer, frozen=True, kw_only=True):
+    """Who was found by one reference or value."""
+
+    customers: list[CustomerMatch] | None = None
+    error: ItemError | None = None
+
+
+class CustomersFound(Answer, frozen=True, kw_only=True):
+    """One result for each reference or value, in order."""
+
+    results: list[CustomerMatches]
+
+
+class Link(Answer, frozen=True, kw_only=True):
+    """Two customers who are shown together."""
+
+    customer: str
+    other: str
 
 
 class Recipient(Answer, frozen=True, kw_only=True):

@@ -102,6 +102,14 @@ class Tokens:
         answer: models.SearchResults = decode(reply, models.SearchResults)
         return answer.results
 
+    def versions(self, token: str) -> Sequence[models.Version]:
+        """The versions of a token's value, masked, newest first."""
+        reply = self._transport.send(
+            Ask(method="GET", path=f"{_path(token)}/versions", repeatable=True)
+        )
+        found: models.Versions = decode(reply, models.Versions)
+        return found.items
+
     def delete(self, token: str) -> None:
         """Erase a value for ever."""
         self._transport.send(Ask(method="DELETE", path=_path(token)))
@@ -142,6 +150,38 @@ class Customers:
         reply = self._transport.send(Ask(method="GET", path=path, repeatable=True))
         profile: models.Profile = decode(reply, models.Profile)
         return profile
+
+    def search(
+        self,
+        *,
+        external_refs: Sequence[str] | None = None,
+        data_class: str | None = None,
+        values: Sequence[object] | None = None,
+    ) -> Sequence[models.CustomerMatches]:
+        """Customers by references, or by exact values; one result for each."""
+        asked = {
+            "external_refs": None if external_refs is None else list(external_refs),
+            "class": data_class,
+            "values": None if values is None else list(values),
+        }
+        body = {name: given for name, given in asked.items() if given is not None}
+        reply = self._transport.send(
+            Ask(method="POST", path="/v1/customers/search", body=body, repeatable=True)
+        )
+        answer: models.CustomersFound = decode(reply, models.CustomersFound)
+        return answer.results
+
+    def link(self, customer: str, other: str) -> models.Link:
+        """Show two customers together; repeating it changes nothing."""
+        path = f"/v1/customers/{segment(customer)}/links"
+        ask = Ask(method="POST", path=path, body={"other": other}, repeatable=True)
+        linked: models.Link = decode(self._transport.send(ask), models.Link)
+        return linked
+
+    def unlink(self, customer: str, other: str) -> None:
+        """Undo the link of two customers."""
+        path = f"/v1/customers/{segment(customer)}/links/{segment(other)}"
+        self._transport.send(Ask(method="DELETE", path=path))
 
 
 def _path(token: str) -> str:

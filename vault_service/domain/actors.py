@@ -136,6 +136,8 @@ class Action(StrEnum):
     READ_HOLDS = "read_holds"
     REQUEST_MODIFICATION = "request_modification"
     READ_MODIFICATIONS = "read_modifications"
+    DECIDE_MODIFICATION = "decide_modification"
+    LINK_CUSTOMERS = "link_customers"
     RECORD_ACCOUNT_DATA = "record_account_data"
     READ_ACCOUNT_DATA = "read_account_data"
     MANAGE_PRINCIPALS = "manage_principals"
@@ -192,6 +194,9 @@ PERMISSIONS: Mapping[Action, frozenset[Role]] = MappingProxyType(
         Action.READ_HOLDS: frozenset((Role.OFFICER, Role.AUDITOR)),
         Action.REQUEST_MODIFICATION: frozenset((Role.SUPPORT,)),
         Action.READ_MODIFICATIONS: frozenset((Role.SUPPORT,)),
+        # What a new card or telephone needs beside this role: a second person who holds it.
+        Action.DECIDE_MODIFICATION: frozenset((Role.SUPPORT,)),
+        Action.LINK_CUSTOMERS: frozenset((Role.SUPPORT,)),
         Action.RECORD_ACCOUNT_DATA: _WRITERS,
         Action.READ_ACCOUNT_DATA: _WRITERS,
         # Dual control: an operator makes the credential of a requester or an officer, and it

@@ -11,6 +11,7 @@ Text is Crockford base32 in lower case (`0123456789abcdefghjkmnpqrstvwxyz`), 5 b
     dis_ + bb + 26       bucket (its own, random), 130 random bits
     doc_ + bb + 26       likewise, a document of evidence
     hld_ + bb + 26       bucket of the customer, 130 random bits
+    mod_ + bb + 26       bucket of its customer, 130 random bits
     prn_ + 26, req_ + 26, rec_ + 26, rot_ + 26
     vk_ + 16 + _ + 52    API key: public id, secret of 260 bits; the id is shown as key_ + 16
     bb + 26              a disclosure token's jti: bucket of the disclosure, 130 random bits
@@ -48,6 +49,7 @@ _TOKEN = re.compile(r"tok_([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", re.ASC
 _CARD_TOKEN = re.compile(r"9([0-9]{4})[0-9]{8,14}", re.ASCII)
 _DISCLOSURE = re.compile(r"dis_([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _HOLD = re.compile(r"hld_([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
+_MODIFICATION = re.compile(r"mod_([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _CUSTOMER = re.compile(r"cus_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _PRINCIPAL = re.compile(r"prn_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _ROTATION = re.compile(r"rot_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
@@ -243,6 +245,28 @@ def bucket_from_jti(jti: str) -> int:
     match = _JTI.fullmatch(jti)
     if match is None:
         raise InvalidInput("this is not the name of a disclosure token", code="jti_malformed")
+    return _bucket_number(match[1])
+
+
+# --- modifications
+
+
+def new_modification_id(bucket: int, *, token_bytes: TokenBytes = secrets.token_bytes) -> str:
+    """A name for a change of a customer's data, in the customer's bucket."""
+    return "mod_" + bucket_text(bucket) + _random_text(_ID_CHARS, token_bytes)
+
+
+def bucket_from_modification_id(text: str, *, pointer: str | None = None) -> int:
+    """The bucket that the name of a change holds.
+
+    Raises:
+        InvalidInput: `modification_malformed`.
+    """
+    match = _MODIFICATION.fullmatch(text)
+    if match is None:
+        raise InvalidInput(
+            "this is not the name of a modification", code="modification_malformed", pointer=pointer
+        )
     return _bucket_number(match[1])
 
 

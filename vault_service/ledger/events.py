@@ -39,6 +39,17 @@ class Event(StrEnum):
     CUSTOMER_ERASURE_CONFIRMED = "customer.erasure_confirmed"
     CUSTOMER_ERASED = "customer.erased"
 
+    CUSTOMER_LINKED = "customer.linked"
+    CUSTOMER_UNLINKED = "customer.unlinked"
+
+    MODIFICATION_OPENED = "modification.opened"
+    MODIFICATION_PROPOSED = "modification.proposed"
+    MODIFICATION_CONFIRMED = "modification.confirmed"
+    MODIFICATION_APPLIED = "modification.applied"
+    MODIFICATION_REJECTED = "modification.rejected"
+    MODIFICATION_WITHDRAWN = "modification.withdrawn"
+    MODIFICATION_EXPIRED = "modification.expired"
+
     DISCLOSURE_DRAFTED = "disclosure.drafted"
     DISCLOSURE_SUBMITTED = "disclosure.submitted"
     DISCLOSURE_DETERMINED = "disclosure.determined"
@@ -131,6 +142,7 @@ def _shape(needs: str = "", details: str = "", outcome: Outcome | None = None) -
 _GRANT = "grant ground clause policy"
 _BOUND = " recipient_id recipient_key delivery proof"
 _GRANT_DETAILS = "category recipient uses amends" + _BOUND
+_CHANGE = "modification class source"
 _KEY_DETAILS = "version from_version to_version min_encryption min_decryption"
 
 # Details that hold several words, parted by single spaces; every other text is one word.
@@ -156,6 +168,15 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
             " salts",
             Outcome.SUCCESS,
         ),
+        Event.CUSTOMER_LINKED: _shape("customer", "other"),
+        Event.CUSTOMER_UNLINKED: _shape("customer", "other"),
+        Event.MODIFICATION_OPENED: _shape("customer", _CHANGE),
+        Event.MODIFICATION_PROPOSED: _shape("customer tokens", _CHANGE),
+        Event.MODIFICATION_CONFIRMED: _shape("customer tokens", _CHANGE + " how"),
+        Event.MODIFICATION_APPLIED: _shape("customer tokens", _CHANGE + " version"),
+        Event.MODIFICATION_REJECTED: _shape("customer", _CHANGE + " why"),
+        Event.MODIFICATION_WITHDRAWN: _shape("customer", _CHANGE),
+        Event.MODIFICATION_EXPIRED: _shape("customer", _CHANGE),
         Event.DISCLOSURE_DRAFTED: _shape(_GRANT, _GRANT_DETAILS),
         Event.DISCLOSURE_SUBMITTED: _shape(_GRANT, _GRANT_DETAILS + " classes duration_seconds"),
         Event.DISCLOSURE_DETERMINED: _shape(_GRANT, "valid begins ends"),

@@ -145,26 +145,64 @@ class Customers:
             raise missing from exc
         bucket = tokens.bucket_of(customer)
         with self._uow.begin() as tx:
-            row = tx.customers.get([(bucket, customer)]).get(customer)
-            if row is None:
+            family = tx.links.family(bucket, customer, MAX_PROFILE + 1)
+            if family is None:
                 raise missing
-            records = tx.records.page(bucket, customer, None, None, MAX_PROFILE + 1)
-            tx.outbox.append(
-                self._audit.entries(
-                    Event.CUSTOMER_READ,
-                    caller,
-                    at=tx.clock.now(),
-                    customer=customer,
-                    count=min(len(records), MAX_PROFILE),
+            records = family.records
+            now = tx.clock.now()
+            # Whoever is shown has been read: each of those linked, too.
+            for name in family.customers:
+                tx.outbox.append(
+                    self._audit.entries(
+                        Event.CUSTOMER_READ,
+                        caller,
+                        at=now,
+                        customer=name,
+                        count=sum(record.customer == name for record in records[:MAX_PROFILE]),
+                    )
                 )
-            )
-        self._honeytokens.look(caller, (customer, *(row.token for row in records[:MAX_PROFILE])))
+        self._honeytokens.look(
+            caller, (*family.customers, *(row.token for row in records[:MAX_PROFILE]))
+        )
         by_class: dict[str, list[TokenView]] = defaultdict(list)
         for record in records[:MAX_PROFILE]:
             by_class[record.data_class].append(stored_view(record))
         return CustomerProfile(
-            id=row.id,
-            created_at=row.created_at,
+            id=customer,
+            created_at=family.created_at,
+            linked=family.customers[1:],
             tokens={name: tuple(views) for name, views in sorted(by_class.items())},
             truncated=len(records) > MAX_PROFILE,
         )
+
+    def find(self, caller: Caller, references: Sequence[str]) -> list[CustomerView | ServiceError]:
+        """Customers by the company's own references, without making any; one result for each.
+
+        Raises:
+            Forbidden: the caller has no role for it.
+            InvalidInput: too many at once.
+            VaultUnavailable: no fingerprint could be made.
+        """
+        self._audit.require(caller, Action.READ_CUSTOMER)
+        if not 1 <= len(references) <= MAX_ITEMS:
+            raise InvalidInput(f"1 to {MAX_ITEMS} customers at once", code="batch_size")
+        results: dict[int, CustomerView | ServiceError] = {}
+        checked: dict[int, bytes] = {}
+        for index, reference in enumerate(references):
+            try:
+                checked[index] = reference_key(reference)
+            except ServiceError as exc:
+                results[index] = exc
+        ids = self._ids(checked)
+        every = {name for group in ids.values() for name in group}
+        with self._uow.begin(read_only=True) as tx:
+            known = tx.customers.get([(tokens.bucket_of(name), name) for name in every])
+        self._honeytokens.look(caller, known)
+        for index, group in ids.items():
+            row = next((known[name] for name in group if name in known), None)
+            results[index] = (
+                NotFound("there is no such customer", code="customer_not_found")
+                if row is None
+                else CustomerView(id=row.id, created_at=row.created_at)
+            )
+        return [results[index] for index in range(len(references))]

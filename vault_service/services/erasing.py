@@ -80,6 +80,7 @@ class Erasing:
                 if len(gone) == BATCH:
                     break
             if gone:
+                tx.modifications.forget([(bucket, token) for token in gone])
                 tx.erasures.add(bucket, customer, len(gone))
                 tx.outbox.append(
                     self._audit.entries(
@@ -115,6 +116,7 @@ class Erasing:
         _log.info("customer erased", count=row.records)
 
     def _certify(self, tx: Transaction, row: ErasureRow) -> None:
+        tx.modifications.forget_all(row.bucket, row.customer)
         salts = tx.erasures.forget_salts(row.bucket, row.customer)
         entry = new_entry_id()
         done = tx.erasures.finish(

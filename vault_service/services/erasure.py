@@ -45,6 +45,7 @@ class Erasure:
         with self._uow.begin() as tx:
             named = [(bucket, name) for name, bucket in places.items()]
             erased = tx.records.erase(named)
+            tx.modifications.forget([(places[name], name) for name in erased])
             # Whatever is still there was kept by a hold; that it was tried is told as well.
             held = tx.records.standing([each for each in named if each[1] not in erased])
             now = tx.clock.now()

@@ -43,11 +43,12 @@ class Swept:
     answers: int = 0
     proofs: int = 0
     documents: int = 0
+    changes: int = 0
 
     @property
     def more(self) -> bool:
         """Whether a kind filled its batch, so that another round is due at once."""
-        full = BATCH in (self.tokens, self.grants, self.answers, self.proofs)
+        full = BATCH in (self.tokens, self.grants, self.answers, self.proofs, self.changes)
         return full or self.documents == DOCUMENTS
 
 
@@ -84,6 +85,7 @@ class Housekeeping:
                 return None
             now = tx.clock.now()
             expired = tx.records.erase_expired(BATCH)
+            tx.modifications.forget([(bucket, token) for bucket, token, _, _ in expired])
             by_customer: dict[str, list[str]] = defaultdict(list)
             for _, token, customer, _ in expired:
                 by_customer[customer].append(token)
@@ -102,6 +104,15 @@ class Housekeeping:
                 entries += self._audit.entries(
                     Event.EVIDENCE_PURGED, ACTOR, at=now, details={"document": document}
                 )
+            changes = tx.modifications.expire_due(BATCH)
+            for change in changes:
+                entries += self._audit.entries(
+                    Event.MODIFICATION_EXPIRED,
+                    ACTOR,
+                    at=now,
+                    customer=change.customer,
+                    details={"modification": change.id, "source": change.source},
+                )
             if entries:
                 tx.outbox.append(entries)
             answers = tx.idempotency.purge(ANSWER_LIFE, BATCH)
@@ -112,10 +123,11 @@ class Housekeeping:
             answers=answers,
             proofs=proofs,
             documents=len(documents),
+            changes=len(changes),
         )
 
 
 def _tell(swept: Swept) -> None:
-    count = swept.tokens + swept.grants + swept.answers + swept.documents
+    count = swept.tokens + swept.grants + swept.answers + swept.documents + swept.changes
     if count:
         _log.info("swept", tokens=swept.tokens, grant=swept.grants, count=count)

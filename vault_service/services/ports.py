@@ -29,6 +29,7 @@ from vault_service.services.hold_ports import Holds
 from vault_service.services.honeytoken_ports import HoneytokenMarks
 from vault_service.services.instrument_ports import Instruments
 from vault_service.services.log_ports import Log
+from vault_service.services.modification_ports import Links, Modifications
 from vault_service.services.policy_ports import AdoptionRow
 from vault_service.services.recipient_ports import Recipients
 from vault_service.services.reencryption_ports import Reencryptions
@@ -698,6 +699,16 @@ class Transaction(Protocol):
     @property
     def instruments(self) -> Instruments:
         """The repository of what is said of legal instruments."""
+        ...
+
+    @property
+    def modifications(self) -> Modifications:
+        """The repository of customers' changes."""
+        ...
+
+    @property
+    def links(self) -> Links:
+        """The repository of links between customers."""
         ...
 
     @property

@@ -22,6 +22,7 @@ from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.gather import Gather
 from vault_service.services.honeytokens import Honeytokens
+from vault_service.services.modification_ports import VersionRow
 from vault_service.services.ports import (
     Fingerprinting,
     MaskedRecord,
@@ -29,7 +30,7 @@ from vault_service.services.ports import (
     Transaction,
     UnitOfWork,
 )
-from vault_service.services.views import TokenPage, TokenView, stored_view
+from vault_service.services.views import TokenPage, TokenView, VersionView, stored_view
 
 MAX_PAGE: Final = 100
 MAX_SEARCH: Final = 100
@@ -96,6 +97,26 @@ class Reading:
             stored_view(found[token]) if token in found else _token_not_found()
             for _, token in names
         ]
+
+    def versions(self, caller: Caller, token: str) -> list[VersionView]:
+        """A record's versions, masked, newest first.
+
+        Raises:
+            Forbidden: the caller has no role for it.
+            NotFound: there is no such live record; a malformed token answers alike.
+        """
+        self._audit.require(caller, Action.READ_MASKED)
+        try:
+            name = tokens.bucket_from_token(token), token
+        except InvalidInput as exc:
+            raise _token_not_found() from exc
+        with self._uow.begin() as tx:
+            record = tx.records.masked([name]).get(token)
+            if record is None:
+                raise _token_not_found()
+            earlier = tx.modifications.versions(*name)
+        self._honeytokens.look(caller, (record.customer, token))
+        return _versions(record, earlier)
 
     def page(
         self,
@@ -225,6 +246,19 @@ def _matching(tx: Transaction, searches: Sequence[_Search]) -> dict[bytes, list[
         ],
         MAX_MATCHES,
     )
+
+
+def _versions(record: MaskedRecord, earlier: Sequence[VersionRow]) -> list[VersionView]:
+    """Each version with its time: one begins where the one before was replaced."""
+    masks = [(record.version, record.mask), *((each.version, each.mask) for each in earlier)]
+    ends = [None, *(each.replaced_at for each in earlier)]
+    begins = [*(each.replaced_at for each in earlier), record.created_at]
+    # The change that ended a version is the one that made the next.
+    makers = [*(each.modification for each in earlier), None]
+    return [
+        VersionView(version=version, mask=mask, since=since, until=until, modification=maker)
+        for (version, mask), since, until, maker in zip(masks, begins, ends, makers, strict=True)
+    ]
 
 
 def _token_not_found() -> NotFound:

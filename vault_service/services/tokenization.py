@@ -474,6 +474,9 @@ def _upsert(
     # What is left stands behind an expired record that the purge has not reached.
     for customer, token in tx.records.erase_expired_duplicates(pending):
         ended[customer].append(token)
+    tx.modifications.forget(
+        [(tokens.bucket_of(customer), token) for customer, gone in ended.items() for token in gone]
+    )
     return stands | _offered(tx, pending), ended
 
 

@@ -55,10 +55,11 @@ class CustomerView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerProfile:
-    """A customer with masked records by class."""
+    """A customer with masked records by class; those of linked customers stand with his own."""
 
     id: str
     created_at: datetime
+    linked: tuple[str, ...]
     tokens: Mapping[str, tuple[TokenView, ...]]
     truncated: bool
 
@@ -198,6 +199,52 @@ class RevealAnswer:
     receipt: Receipt
     package: str | None = field(default=None, repr=False)
     nonce: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModificationView:
+    """A customer's change: masks of the record's value and of the proposed one, never a value."""
+
+    id: str
+    state: str
+    customer: str
+    token: str | None
+    data_class: str | None
+    version: int | None
+    present: Mapping[str, object] | None
+    proposed: Mapping[str, object] | None
+    source: str
+    ticket: str
+    second_person: bool
+    opened_by: str
+    proposed_by: str | None
+    confirmed_by: str | None
+    confirmed_how: str | None
+    ended_by: str | None
+    reason: str | None
+    created_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+    created: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModificationPage:
+    """Changes and the cursor of the next page, if there is one."""
+
+    items: tuple[ModificationView, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionView:
+    """One version of a record, masked; the newest has no end."""
+
+    version: int
+    mask: Mapping[str, object]
+    since: datetime
+    until: datetime | None
+    modification: str | None
 
 
 def stored_view(record: MaskedRecord) -> TokenView:

@@ -19,7 +19,7 @@ from vault_service.services.ports import MaskedRecord, NewRecord, SealedRecord, 
 from vault_service.storage.bindings import binding
 from vault_service.storage.session import Row, Session
 
-_MASKED: Final = (
+MASKED: Final = (
     b"r.bucket, r.token, r.customer, r.class, r.format, r.version, r.mask, r.metadata,"
     b" r.reference, r.created_at, r.expires_at"
 )
@@ -27,7 +27,7 @@ SEALED: Final = (
     b"r.bucket, r.token, r.customer, r.class, r.version, r.envelope, r.kek, r.kek_version,"
     b" r.wrapped_key, r.bound_by, r.bound_path"
 )
-_LIVE: Final = b"r.erased_at IS NULL AND (r.expires_at IS NULL OR r.expires_at > now())"
+LIVE: Final = b"r.erased_at IS NULL AND (r.expires_at IS NULL OR r.expires_at > now())"
 # One name is looked up plainly: an array of one costs half as much again as the look-up.
 _ONE: Final = b" FROM records AS r WHERE r.bucket = %b AND r.token = %b AND "
 _NAMED: Final = b"""
@@ -66,37 +66,37 @@ SET expires_at = CASE
 END
 WHERE r.expires_at IS NULL OR r.expires_at > now()
 RETURNING """
-    + _MASKED
+    + MASKED
     + b", r.fingerprint, r.variant, now()"
 )
 
-_GET: Final = b"SELECT " + _MASKED + _NAMED + b"WHERE " + _LIVE
-_GET_ONE: Final = b"SELECT " + _MASKED + _ONE + _LIVE
-_GET_ONE_SEALED: Final = b"SELECT " + SEALED + _ONE + _LIVE
-_GET_SEALED: Final = b"SELECT " + SEALED + _NAMED + b"WHERE " + _LIVE
+_GET: Final = b"SELECT " + MASKED + _NAMED + b"WHERE " + LIVE
+_GET_ONE: Final = b"SELECT " + MASKED + _ONE + LIVE
+_GET_ONE_SEALED: Final = b"SELECT " + SEALED + _ONE + LIVE
+_GET_SEALED: Final = b"SELECT " + SEALED + _NAMED + b"WHERE " + LIVE
 _OF_CUSTOMER: Final = (
     b"SELECT "
     + SEALED
     + b" FROM records AS r WHERE r.bucket = %b AND r.customer = %b AND r.class = ANY(%b::text[])"
     + b" AND "
-    + _LIVE
+    + LIVE
     + b" ORDER BY r.token LIMIT %b"
 )
 _PAGE: Final = (
     b"SELECT "
-    + _MASKED
+    + MASKED
     + b" FROM records AS r WHERE r.bucket = %(bucket)b AND r.customer = %(customer)b"
     + b" AND (%(class)b::text IS NULL OR r.class = %(class)b::text)"
     + b" AND (%(after)b::text IS NULL OR r.token > %(after)b::text) AND "
-    + _LIVE
+    + LIVE
     + b" ORDER BY r.token LIMIT %(limit)b"
 )
 _BY_FINGERPRINT: Final = (
     b"SELECT n.fingerprint, r.* FROM unnest(%b::text[], %b::bytea[]) AS n (class, fingerprint)"
     b" CROSS JOIN LATERAL (SELECT "
-    + _MASKED
+    + MASKED
     + b" FROM records AS r WHERE r.fingerprint = n.fingerprint AND r.class = n.class AND "
-    + _LIVE
+    + LIVE
     + b" ORDER BY r.bucket, r.token LIMIT %b) AS r"
 )
 _ERASE: Final = b"SELECT token, customer, class FROM erase_records(%b::smallint[], %b::text[])"
@@ -162,7 +162,7 @@ class SqlRecords:
             self._session.learn(rows[0][-1])
         return [
             UpsertedRecord(
-                index=index[row[0], row[2], row[3], row[11], row[12]], record=_masked(row)
+                index=index[row[0], row[2], row[3], row[11], row[12]], record=masked_record(row)
             )
             for row in rows
         ]
@@ -185,7 +185,7 @@ class SqlRecords:
 
     def masked(self, names: Sequence[tuple[int, str]]) -> dict[str, MaskedRecord]:
         """Live records by (bucket, token)."""
-        return {row[1]: _masked(row) for row in self._named(names, _GET_ONE, _GET)}
+        return {row[1]: masked_record(row) for row in self._named(names, _GET_ONE, _GET)}
 
     def sealed(self, names: Sequence[tuple[int, str]]) -> dict[str, SealedRecord]:
         """Live records by (bucket, token), sealed columns included."""
@@ -214,7 +214,7 @@ class SqlRecords:
                 "limit": limit,
             },
         )
-        return [_masked(row) for row in rows]
+        return [masked_record(row) for row in rows]
 
     def by_fingerprint(
         self, fingerprints: Sequence[tuple[str, bytes]], limit: int
@@ -229,7 +229,7 @@ class SqlRecords:
         )
         found: dict[bytes, list[MaskedRecord]] = defaultdict(list)
         for digest, *row in rows:
-            found[digest].append(_masked(tuple(row)))
+            found[digest].append(masked_record(tuple(row)))
         return dict(found)
 
     def erase(self, names: Sequence[tuple[int, str]]) -> dict[str, tuple[str, str]]:
@@ -270,7 +270,8 @@ def _columns(names: Sequence[tuple[int, str]]) -> tuple[list[int], list[str]]:
     return [bucket for bucket, _ in distinct], [token for _, token in distinct]
 
 
-def _masked(row: Row) -> MaskedRecord:
+def masked_record(row: Row) -> MaskedRecord:
+    """A record from the columns `MASKED`."""
     return MaskedRecord(
         bucket=row[0],
         token=row[1],

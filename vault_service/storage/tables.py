@@ -212,6 +212,113 @@ erasures: Final = Table(
     Index("ix_erasures_running", "started_at", postgresql_where=text("state = 'running'")),
 )
 
+# Masks of versions that a customer's change replaced; the sealed value itself is not kept.
+record_versions: Final = Table(
+    "record_versions",
+    metadata,
+    _bucket(),
+    Column("token", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("mask", JSONB, nullable=False),
+    Column("modification", Text, nullable=False),
+    _time("replaced_at", nullable=False, now=True),
+    PrimaryKeyConstraint("bucket", "token", "version"),
+    ForeignKeyConstraint(["bucket", "token"], ["records.bucket", "records.token"]),
+    _bucket_range(),
+)
+
+# A change that a customer asked for; its value is sealed for the version that it would become.
+modifications: Final = Table(
+    "modifications",
+    metadata,
+    _bucket(),
+    Column("id", Text, nullable=False),
+    Column("customer", Text, nullable=False),
+    Column("token", Text),
+    Column("class", Text),
+    Column("record_version", Integer),
+    Column("state", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("ticket", Text, nullable=False),
+    Column("opened_by", Text, nullable=False),
+    Column("proposed_by", Text),
+    Column("confirmed_by", Text),
+    Column("confirmed_how", Text),
+    Column("ended_by", Text),
+    Column("reason", Text),
+    Column("mask", JSONB),
+    Column("envelope", LargeBinary),
+    Column("wrapped_key", Text),
+    Column("kek", Text),
+    Column("kek_version", Integer),
+    Column("fingerprint", LargeBinary),
+    Column("fingerprint_version", Integer),
+    Column("variant", Text),
+    Column("envelope_hash", LargeBinary, Computed("sha256(envelope)", persisted=True)),
+    Column("bound_by", UUID(as_uuid=True)),
+    Column("bound_path", LargeBinary),
+    CheckConstraint("(bound_by IS NULL) = (bound_path IS NULL)", name="bound"),
+    _time("created_at", nullable=False, now=True),
+    _time("expires_at", nullable=False),
+    _time("ended_at"),
+    PrimaryKeyConstraint("bucket", "id"),
+    ForeignKeyConstraint(["bucket", "customer"], ["customers.bucket", "customers.id"]),
+    ForeignKeyConstraint(["bucket", "token"], ["records.bucket", "records.token"]),
+    _bucket_range(),
+    CheckConstraint(
+        "state IN ('open', 'proposed', 'confirmed', 'applied', 'rejected', 'withdrawn', 'expired',"
+        " 'superseded')",
+        name="state",
+    ),
+    CheckConstraint(
+        " AND ".join(
+            f"(state IN ('proposed', 'confirmed')) = ({column} IS NOT NULL)"
+            for column in ("envelope", "wrapped_key", "kek", "kek_version", "fingerprint")
+        ),
+        name="sealed_while_pending",
+    ),
+    CheckConstraint(
+        "(ended_at IS NULL) = (state IN ('open', 'proposed', 'confirmed'))", name="ended"
+    ),
+    CheckConstraint(
+        "state NOT IN ('confirmed', 'applied') OR confirmed_by IS NOT NULL", name="confirmed"
+    ),
+    CheckConstraint(
+        "state <> 'applied' OR class NOT IN ('payment_card', 'telephone')"
+        " OR ended_by <> confirmed_by",
+        name="second_person",
+    ),
+    Index(
+        "uq_modifications_pending",
+        "bucket",
+        "customer",
+        "ticket",
+        "token",
+        "fingerprint",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+    Index("ix_modifications_token", "bucket", "token"),
+    Index("ix_modifications_pending", "expires_at", postgresql_where=text("ended_at IS NULL")),
+)
+
+# Two customers who were found to be one; both directions stand.
+customer_links: Final = Table(
+    "customer_links",
+    metadata,
+    _bucket(),
+    Column("customer", Text, nullable=False),
+    Column("other_bucket", SmallInteger, nullable=False),
+    Column("other", Text, nullable=False),
+    Column("linked_by", Text, nullable=False),
+    _time("linked_at", nullable=False, now=True),
+    PrimaryKeyConstraint("bucket", "customer", "other"),
+    ForeignKeyConstraint(["bucket", "customer"], ["customers.bucket", "customers.id"]),
+    _bucket_range(),
+    CheckConstraint("customer <> other", name="two"),
+)
+
 idempotency: Final = Table(
     "idempotency",
     metadata,

@@ -30,7 +30,9 @@ from vault_service.storage.honeytokens import SqlHoneytokens
 from vault_service.storage.idempotency import SqlIdempotency
 from vault_service.storage.instruments import SqlInstruments
 from vault_service.storage.keys import SqlKeyFloors, SqlLeases
+from vault_service.storage.links import SqlLinks
 from vault_service.storage.log import SqlLog
+from vault_service.storage.modifications import SqlModifications
 from vault_service.storage.outbox import SqlOutbox
 from vault_service.storage.policies import SqlPolicies
 from vault_service.storage.principals import SqlPrincipals
@@ -147,6 +149,16 @@ class SqlTransaction:
     def instruments(self) -> SqlInstruments:
         """What is said of legal instruments."""
         return SqlInstruments(self._session)
+
+    @property
+    def modifications(self) -> SqlModifications:
+        """Customers' changes."""
+        return SqlModifications(self._session)
+
+    @property
+    def links(self) -> SqlLinks:
+        """Customers who were found to be one."""
+        return SqlLinks(self._session)
 
     @property
     def policies(self) -> SqlPolicies:

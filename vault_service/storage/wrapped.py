@@ -25,7 +25,8 @@ from vault_service.storage.tables import metadata
 class Place:
     """A column with wrapped keys: its table, the primary key, and the columns that go with it.
 
-    `bound` says that its rows are bound to the ledger, as `services.bindings` has it.
+    `bound` names the columns of token and record version where its rows are bound to the ledger, as
+    `services.bindings` has it.
     """
 
     table: str
@@ -33,7 +34,7 @@ class Place:
     wrapped: str
     kek: str
     version: str
-    bound: bool = False
+    bound: tuple[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -48,7 +49,15 @@ PLACES: Final = (
         wrapped="wrapped_key",
         kek="kek",
         version="kek_version",
-        bound=True,
+        bound=("token", "version"),
+    ),
+    Place(
+        table="modifications",
+        keys=("bucket", "id"),
+        wrapped="wrapped_key",
+        kek="kek",
+        version="kek_version",
+        bound=("token", "record_version"),
     ),
     Place(
         table="disclosures",
@@ -114,7 +123,7 @@ UPDATE {table} AS t SET {wrapped} = n.wrapped, {version} = n.version{bind}
 FROM unnest(%b::text[], %b::integer[], {arrays}{bound}) AS n (wrapped, version, {keys}{names})
 WHERE {same}
 """
-_BINDING: Final = ", version, envelope_hash, bound_by, bound_path"
+_BINDING: Final = ", {}, {}, envelope_hash, bound_by, bound_path"
 _BIND: Final = ", bound_by = n.bound_by, bound_path = n.bound_path"
 
 
@@ -132,7 +141,7 @@ class _Statements:
             "version": place.version,
             "keys": ", ".join(place.keys),
             "sound": _SOUND.format(wrapped=place.wrapped, version=place.version),
-            "binding": _BINDING if place.bound else "",
+            "binding": _BINDING.format(*place.bound) if place.bound else "",
         }
         self._row = ", ".join(f"%b::{kind}" for kind in types)
         self.put = self._filled(
@@ -228,13 +237,13 @@ def _wrapped(place: Place, kek: str, row: Row) -> WrappedRow:
     key = tuple(rest[: len(place.keys)])
     if not place.bound:
         return WrappedRow(row=key, wrapped=wrapped)
-    number, digest, entry, path = rest[len(place.keys) :]
+    token, number, digest, entry, path = rest[len(place.keys) :]
     return WrappedRow(
         row=key,
         wrapped=wrapped,
         bound=BoundRow(
             bucket=rest[0],
-            token=rest[1],
+            token=token,
             version=number,
             wrapped=wrapped,
             envelope_hash=digest,

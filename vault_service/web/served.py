@@ -19,7 +19,9 @@ from vault_service.services.granting import Granting
 from vault_service.services.holds import LegalHolds
 from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.key_status import KeyStatus
+from vault_service.services.links import CustomerLinks
 from vault_service.services.log_reading import LedgerReading
+from vault_service.services.modifications import Modifications
 from vault_service.services.notices import Notices
 from vault_service.services.policies import PolicyHistory
 from vault_service.services.principals import Principals
@@ -78,6 +80,14 @@ class Served(Protocol):
     @property
     def customers(self) -> Customers | None:
         """Customers."""
+
+    @property
+    def modifications(self) -> Modifications | None:
+        """Customers' changes of their data."""
+
+    @property
+    def links(self) -> CustomerLinks | None:
+        """Customers who are one."""
 
     @property
     def principals(self) -> Principals | None:

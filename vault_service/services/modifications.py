@@ -1,0 +1,755 @@
+"""Customers' changes of their data: proposed, confirmed, applied; the token stays as it is.
+
+A proposed value is sealed at once, under a data key of its own and for the very version that the
+record would then have. So no step after it sees the value, and no role needs a right to read: what
+support compares are two masks. Applying moves the sealed value in one statement that looks again
+whether the record is as it was.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from typing import Final, TypeVar
+from uuid import UUID
+
+from keys.envelope import Context, seal
+from vault_service.domain import freetext, tokens
+from vault_service.domain import modifications as rules
+from vault_service.domain.actors import Action
+from vault_service.domain.classes import DataClass, rule, tokenizable
+from vault_service.domain.modifications import Identity, Reason, Source, State, Step
+from vault_service.domain.values import Value, parse
+from vault_service.errors import Conflict, InvalidInput, NotFound, ServiceError, Unavailable
+from vault_service.ledger.entries import Event
+from vault_service.services import bindings, webhooks
+from vault_service.services.audit import Audit, new_entry_id
+from vault_service.services.context import Caller
+from vault_service.services.honeytokens import Honeytokens
+from vault_service.services.modification_ports import (
+    Identified,
+    ModificationRow,
+    NewModification,
+    ProposedValue,
+)
+from vault_service.services.ports import (
+    DataKeys,
+    Fingerprinting,
+    MaskedRecord,
+    OutboxEntry,
+    RowRefused,
+    Transaction,
+    UnitOfWork,
+)
+from vault_service.services.views import ModificationPage, ModificationView
+
+MAX_ITEMS: Final = 100
+MAX_PAGE: Final = 100
+TICKET_LENGTH: Final = 200
+# Tries at one batch: a rotation may begin while data keys wait in the pool.
+MAX_TRIES: Final = 3
+# What billing is told when a record has another value.
+TOKEN_UPDATED: Final = "token.updated"  # noqa: S105 -- the name of a message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModificationDraft:
+    """A change as it is asked for.
+
+    Attributes:
+        customer: whose data.
+        ticket: the helpdesk's or the message's reference.
+        data_class: what the new value is; with neither class nor value somebody reads the message.
+        value: the new value.
+        token: which record; without it the customer's only one of the class.
+        source: how the customer asked.
+    """
+
+    customer: str
+    ticket: str
+    data_class: str | None = None
+    value: object = field(default=None, repr=False)
+    token: str | None = None
+    source: Source = Source.TICKET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """A value that passed its checks and the record that it is meant for."""
+
+    record: Identified
+    value: Value = field(repr=False)
+
+    @property
+    def variant(self) -> str:
+        return f"{self.record.format} {self.value.variant}".rstrip()
+
+
+class Modifications:
+    """The use case. Needs the right to wrap and to fingerprint, and none to open anything."""
+
+    def __init__(
+        self,
+        *,
+        uow: UnitOfWork,
+        data_keys: DataKeys,
+        fingerprints: Fingerprinting,
+        audit: Audit,
+        honeytokens: Honeytokens,
+        today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+    ) -> None:
+        self._uow = uow
+        self._data_keys = data_keys
+        self._fingerprints = fingerprints
+        self._audit = audit
+        self._honeytokens = honeytokens
+        self._today = today
+
+    # ------------------------------------------------------------ asking
+
+    def open(
+        self, caller: Caller | str, drafts: Sequence[ModificationDraft]
+    ) -> list[ModificationView | ServiceError]:
+        """Open a change for each draft; one result for each, in order.
+
+        A change that equals one that is pending, from the same ticket, is that one: its view says
+        `created=False`.
+
+        Args:
+            caller: who asks; a plain text names a part of the service itself.
+            drafts: what is asked for.
+
+        Raises:
+            Forbidden: the caller has no role for it.
+            InvalidInput: too many at once.
+            VaultUnavailable: nothing could be sealed, and nothing was opened.
+        """
+        if isinstance(caller, Caller):
+            self._audit.require(caller, Action.REQUEST_MODIFICATION)
+        if not 1 <= len(drafts) <= MAX_ITEMS:
+            raise InvalidInput(f"1 to {MAX_ITEMS} changes at once", code="batch_size")
+        results: dict[int, ModificationView | ServiceError] = {}
+        targets = self._targets(drafts, results)
+        for _ in range(MAX_TRIES):
+            rows = self._sealed_rows(caller, drafts, targets, results)
+            try:
+                results |= self._uow.run(lambda tx, rows=rows: self._insert(tx, caller, rows))  # type: ignore[misc]
+            except _FloorRaisedError as floor:
+                self._data_keys.discard(floor.kek)
+                continue
+            self._look(caller, results.values())
+            return [results[index] for index in range(len(drafts))]
+        raise _rotating()
+
+    def propose(
+        self,
+        caller: Caller,
+        modification: str,
+        *,
+        data_class: str,
+        value: object,
+        token: str | None = None,
+    ) -> ModificationView:
+        """Give an open change the value that somebody read out of the customer's message.
+
+        Raises:
+            Forbidden: the caller has no role for it.
+            NotFound: there is no such change, or no such record of this customer.
+            Conflict: it has a value already, or has come to its end.
+            InvalidInput: the value is not as its class has it, or equals the present one.
+        """
+        self._audit.require(caller, Action.REQUEST_MODIFICATION)
+        row = self._find(modification)
+        draft = ModificationDraft(
+            customer=row.customer,
+            ticket=row.ticket,
+            data_class=data_class,
+            value=value,
+            token=token,
+        )
+        results: dict[int, ModificationView | ServiceError] = {}
+        targets = self._targets([draft], results)
+        prints = self._compare(targets, results)
+        for problem in results.values():
+            if isinstance(problem, ServiceError):
+                raise problem
+        for _ in range(MAX_TRIES):
+            (proposed,) = self._seal(targets, {0: row.customer}, prints).values()
+            try:
+                return self._uow.run(
+                    lambda tx, proposed=proposed: self._propose(tx, caller, modification, proposed)  # type: ignore[misc]
+                )
+            except _FloorRaisedError as floor:
+                self._data_keys.discard(floor.kek)
+            except RowRefused as refused:
+                raise Conflict(
+                    "the same change is pending under this ticket", code="modification_pending"
+                ) from refused
+        raise _rotating()
+
+    def _propose(
+        self, tx: Transaction, caller: Caller, modification: str, proposed: ProposedValue
+    ) -> ModificationView:
+        row = _locked(tx, modification)
+        rules.advance(_state_now(row), Step.PROPOSE)
+        _check_floor(tx, [proposed])
+        entry = new_entry_id()
+        commitments, proposed = _bound(entry, proposed)
+        tx.modifications.propose(row.bucket, row.id, proposed, by=caller.principal.id)
+        row = _locked(tx, modification)
+        tx.outbox.append(
+            self._told(
+                Event.MODIFICATION_PROPOSED, caller, row, entry_id=entry, commitments=commitments
+            )
+        )
+        return _view(row, _current(tx, [row]))
+
+    # ------------------------------------------------------------ deciding
+
+    def confirm(self, caller: Caller, modification: str, *, how: str) -> ModificationView:
+        """Record that the caller made sure that it is the customer who asks.
+
+        Raises:
+            Forbidden: the caller has no role for it.
+            NotFound: there is no such change.
+            Conflict: it has no value yet, was confirmed, or has come to its end.
+            InvalidInput: `how` is not one of `Identity`.
+        """
+        self._audit.require(caller, Action.DECIDE_MODIFICATION)
+        if how not in set(Identity):
+            raise InvalidInput(
+                "there is no such way to make sure", code="identity_unknown", pointer="/how"
+            )
+        with self._uow.begin() as tx:
+            row = _locked(tx, modification)
+            rules.advance(_state_now(row), Step.CONFIRM)
+            tx.modifications.confirm(row.bucket, row.id, by=caller.principal.id, how=how)
+            row = _locked(tx, modification)
+            tx.outbox.append(self._told(Event.MODIFICATION_CONFIRMED, caller, row, {"how": how}))
+            return _view(row, _current(tx, [row]))
+
+    def apply(self, caller: Caller, modification: str) -> ModificationView:
+        """Make the proposed value the record's next version.
+
+        Raises:
+            Forbidden: the caller has no role for it, or it takes a second person.
+            NotFound: there is no such change.
+            Conflict: nobody confirmed it, the record has changed or ended since, or another
+                record of the customer holds the value.
+            Unavailable: a rotation is about to rewrap what the change holds; try again.
+        """
+        self._audit.require(caller, Action.DECIDE_MODIFICATION)
+        try:
+            return self._uow.run(lambda tx: self._apply(tx, caller, modification))
+        except RowRefused as refused:
+            raise Conflict(
+                "another record of this customer holds this value", code="value_already_recorded"
+            ) from refused
+
+    def _apply(self, tx: Transaction, caller: Caller, modification: str) -> ModificationView:
+        # The record's row is locked before any change of it, here as in an erasure: whoever held
+        # his change and waited for the record would stand in the way of who supersedes it.
+        tx.modifications.lock_record(*_named(modification))
+        row = _locked(tx, modification)
+        rules.advance(_state_now(row), Step.APPLY)
+        rules.check_applier(
+            str(row.data_class), confirmed_by=row.confirmed_by, principal=caller.principal.id
+        )
+        before = _current(tx, [row])
+        applied = tx.modifications.apply(row.bucket, row.id, by=caller.principal.id)
+        if applied is None:
+            raise _why_not(tx, row, before.get(row.token or ""))
+        token, version = applied
+        row = _locked(tx, modification)
+        webhooks.enqueue(
+            tx,
+            TOKEN_UPDATED,
+            {
+                "id": token,
+                "class": str(row.data_class),
+                "customer": row.customer,
+                "version": version,
+                "modification": row.id,
+            },
+            at=row.now,
+            belongs_to=row.customer,
+        )
+        tx.outbox.append(
+            self._told(Event.MODIFICATION_APPLIED, caller, row, {"version": version}, [token])
+        )
+        return _view(row, before)
+
+    def reject(self, caller: Caller, modification: str, *, reason: str) -> ModificationView:
+        """End a change because it should not be made; its value is destroyed.
+
+        Raises:
+            Forbidden: the caller has no role for it.
+            NotFound: there is no such change.
+            Conflict: it has come to its end.
+            InvalidInput: `reason` is not one of `Reason`.
+        """
+        self._audit.require(caller, Action.DECIDE_MODIFICATION)
+        if reason not in set(Reason):
+            raise InvalidInput("there is no such reason", code="reason_unknown", pointer="/reason")
+        return self._end(caller, modification, Step.REJECT, Event.MODIFICATION_REJECTED, reason)
+
+    def withdraw(self, caller: Caller, modification: str) -> ModificationView:
+        """End a change because the customer took it back; its value is destroyed.
+
+        Raises:
+            Forbidden: the caller has no role for it.
+            NotFound: there is no such change.
+            Conflict: it has come to its end.
+        """
+        self._audit.require(caller, Action.REQUEST_MODIFICATION)
+        return self._end(caller, modification, Step.WITHDRAW, Event.MODIFICATION_WITHDRAWN, None)
+
+    def _end(
+        self, caller: Caller, modification: str, step: Step, event: Event, reason: str | None
+    ) -> ModificationView:
+        # Asks Vault for nothing: a change can be ended while Vault is away.
+        with self._uow.begin() as tx:
+            row = _locked(tx, modification)
+            after = rules.advance(_state_now(row), step)
+            current = _current(tx, [row])
+            tx.modifications.end(row.bucket, row.id, after, by=caller.principal.id, reason=reason)
+            row = _locked(tx, modification)
+            tx.outbox.append(
+                self._told(event, caller, row, {} if reason is None else {"why": reason})
+            )
+            return _view(row, current)
+
+    # ------------------------------------------------------------ reading
+
+    def get(self, caller: Caller, modification: str) -> ModificationView:
+        """One change, with the masks of the old and the new value.
+
+        Raises:
+            Forbidden: the caller has no role for it.
+            NotFound: there is no such change.
+        """
+        self._audit.require(caller, Action.READ_MODIFICATIONS)
+        row = self._find(modification)
+        with self._uow.begin(read_only=True) as tx:
+            view = _view(row, _current(tx, [row]))
+        self._look(caller, (view,))
+        return view
+
+    def page(
+        self,
+        caller: Caller,
+        *,
+        customer: str | None,
+        state: str | None,
+        cursor: str | None,
+        limit: int,
+    ) -> ModificationPage:
+        """Changes in the order of their ids; of one customer, in one state, or all.
+
+        Raises:
+            Forbidden: the caller has no role for it.
+            InvalidInput: the state, the customer, the cursor or the limit is wrong.
+        """
+        self._audit.require(caller, Action.READ_MODIFICATIONS)
+        if state is not None and state not in set(State):
+            raise InvalidInput("there is no such state", code="state_unknown", pointer="/state")
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidInput(
+                f"a page holds 1 to {MAX_PAGE} changes", code="limit_invalid", pointer="/limit"
+            )
+        bucket: int | None = None
+        if customer is not None:
+            bucket = tokens.bucket_of(tokens.check_customer_id(customer, pointer="/customer"))
+        if cursor is not None:
+            tokens.bucket_from_modification_id(cursor, pointer="/cursor")
+        with self._uow.begin(read_only=True) as tx:
+            rows = tx.modifications.page(
+                bucket=bucket, customer=customer, state=state, after=cursor, limit=limit + 1
+            )
+            current = _current(tx, rows[:limit])
+        items = tuple(_view(row, current) for row in rows[:limit])
+        self._look(caller, items)
+        return ModificationPage(items=items, next=items[-1].id if len(rows) > limit else None)
+
+    # ------------------------------------------------------------ parts
+
+    def _look(self, caller: Caller | str, views: Iterable[ModificationView | ServiceError]) -> None:
+        """Find out whoever is about to be answered with what no honest caller touches."""
+        if isinstance(caller, Caller):
+            shown = [view for view in views if isinstance(view, ModificationView)]
+            names = {name for view in shown for name in (view.customer, view.token) if name}
+            self._honeytokens.look(caller, names)
+
+    def _targets(
+        self,
+        drafts: Sequence[ModificationDraft],
+        results: dict[int, ModificationView | ServiceError],
+    ) -> dict[int, _Target | None]:
+        """What each draft means; None where a person must read it. Problems go to `results`."""
+        checked: dict[int, tuple[DataClass, str | None] | None] = {}
+        for index, draft in enumerate(drafts):
+            try:
+                checked[index] = _check(draft)
+            except ServiceError as problem:
+                results[index] = problem
+        with self._uow.begin(read_only=True) as tx:
+            records = _records(tx, drafts, checked)
+        targets: dict[int, _Target | None] = {}
+        today = self._today()
+        for index, asked in checked.items():
+            if asked is None:
+                targets[index] = None
+                continue
+            try:
+                record = _record_of(drafts[index], asked, records)
+                value = parse(asked[0], drafts[index].value, today=today, pointer="/value")
+                targets[index] = _Target(record=record, value=value)
+            except ServiceError as problem:
+                results[index] = problem
+        return targets
+
+    def _compare(
+        self,
+        targets: dict[int, _Target | None],
+        results: dict[int, ModificationView | ServiceError],
+    ) -> dict[int, tuple[bytes, int]]:
+        """Fingerprint the new values; one that is no change is taken out of `targets`."""
+        wanted = {index: target for index, target in targets.items() if target is not None}
+        made = (
+            self._fingerprints.compute(
+                [(each.value.data_class, each.value.normalised) for each in wanted.values()]
+            )
+            if wanted
+            else []
+        )
+        prints: dict[int, tuple[bytes, int]] = {}
+        for (index, target), fingerprint in zip(wanted.items(), made, strict=True):
+            if (fingerprint.digest, target.variant) == (
+                target.record.fingerprint,
+                target.record.variant,
+            ):
+                del targets[index]
+                results[index] = InvalidInput(
+                    "this is the present value", code="value_unchanged", pointer="/value"
+                )
+            else:
+                prints[index] = fingerprint.digest, fingerprint.key_version
+        return prints
+
+    def _seal(
+        self,
+        targets: dict[int, _Target | None],
+        customers: dict[int, str],
+        prints: dict[int, tuple[bytes, int]],
+    ) -> dict[int, ProposedValue]:
+        by_kek: dict[str, list[tuple[int, _Target]]] = defaultdict(list)
+        for index, target in targets.items():
+            if target is not None:
+                by_kek[rule(target.value.data_class).kek].append((index, target))
+        sealed: dict[int, ProposedValue] = {}
+        for kek, group in by_kek.items():
+            for (index, target), key in zip(
+                group, self._data_keys.take(kek, len(group)), strict=True
+            ):
+                version = target.record.version + 1
+                context = Context(
+                    token=target.record.token,
+                    customer=customers[index],
+                    data_class=target.value.data_class,
+                    record_version=version,
+                )
+                digest, key_version = prints[index]
+                sealed[index] = ProposedValue(
+                    token=target.record.token,
+                    data_class=target.value.data_class,
+                    record_version=version,
+                    variant=target.variant,
+                    mask=target.value.mask,
+                    fingerprint=digest,
+                    fingerprint_version=key_version,
+                    envelope=seal(key, target.value.sealed, context),
+                    wrapped_key=key.wrapped,
+                )
+        return sealed
+
+    def _sealed_rows(
+        self,
+        caller: Caller | str,
+        drafts: Sequence[ModificationDraft],
+        targets: dict[int, _Target | None],
+        results: dict[int, ModificationView | ServiceError],
+    ) -> dict[int, NewModification]:
+        prints = self._compare(targets, results)
+        customers = {index: drafts[index].customer for index in targets}
+        sealed = self._seal(targets, customers, prints)
+        rows: dict[int, NewModification] = {}
+        for index in targets:
+            draft = drafts[index]
+            bucket = tokens.bucket_of(draft.customer)
+            rows[index] = NewModification(
+                bucket=bucket,
+                id=tokens.new_modification_id(bucket),
+                customer=draft.customer,
+                source=draft.source,
+                ticket=draft.ticket,
+                opened_by=caller.principal.id if isinstance(caller, Caller) else caller,
+                life=rules.LIFE,
+                value=sealed.get(index),
+            )
+        return rows
+
+    def _insert(
+        self, tx: Transaction, caller: Caller | str, rows: dict[int, NewModification]
+    ) -> dict[int, ModificationView | ServiceError]:
+        entries = {index: new_entry_id() for index in rows}
+        committed: dict[int, dict[str, str]] = {}
+        offered: list[NewModification] = []
+        for index, row in rows.items():
+            committed[index], value = _bound(entries[index], row.value)
+            offered.append(replace(row, value=value))
+        _check_floor(tx, [row.value for row in offered if row.value is not None])
+        new = tx.modifications.insert(offered)
+        stands = tx.modifications.equal(offered)
+        current = _current(tx, list(stands.values()))
+        results: dict[int, ModificationView | ServiceError] = {}
+        for index, row in rows.items():
+            stored = stands.get(row.id)
+            if stored is None:
+                results[index] = NotFound(
+                    "there is no such customer", code="customer_not_found", pointer="/customer"
+                )
+                continue
+            if row.id in new:
+                tx.outbox.append(
+                    self._told(
+                        Event.MODIFICATION_OPENED,
+                        caller,
+                        stored,
+                        entry_id=entries[index],
+                        commitments=committed[index],
+                    )
+                )
+            results[index] = _view(stored, current, created=row.id in new)
+        return results
+
+    def _find(self, modification: str) -> ModificationRow:
+        with self._uow.begin(read_only=True) as tx:
+            row = tx.modifications.get(*_named(modification))
+        if row is None:
+            raise _not_found()
+        return row
+
+    def _told(
+        self,
+        event: Event,
+        caller: Caller | str,
+        row: ModificationRow,
+        more: dict[str, str | int] | None = None,
+        changed: Sequence[str] = (),
+        *,
+        entry_id: str | None = None,
+        commitments: dict[str, str] | None = None,
+    ) -> list[OutboxEntry]:
+        details: dict[str, str | int] = {"modification": row.id, "source": row.source}
+        if row.data_class is not None:
+            details["class"] = row.data_class
+        return self._audit.entries(
+            event,
+            caller,
+            at=row.now,
+            customer=row.customer,
+            tokens=changed or ([] if row.token is None else [row.token]),
+            details=details | (more or {}),
+            entry_id=entry_id,
+            commitments=commitments,
+        )
+
+
+_V = TypeVar("_V", ProposedValue, ProposedValue | None)
+
+
+def _bound(entry: str, value: _V) -> tuple[dict[str, str], _V]:
+    """What an entry commits to of a proposed value, and the value with its binding.
+
+    The leaf is that of the record that the value would become, so that it is bound as it is when
+    it is applied.
+    """
+    if value is None:
+        return {}, value
+    digest = bindings.envelope_hash(value.envelope)
+    leaf = bindings.leaf(value.token, value.record_version, value.wrapped_key, digest)
+    commitments, (binding,) = bindings.bind(UUID(entry), [leaf])
+    return commitments, replace(value, binding=binding)
+
+
+class _FloorRaisedError(Exception):
+    """A value was sealed under a KEK version that a rotation has retired from writing."""
+
+    def __init__(self, kek: str) -> None:
+        super().__init__(kek)
+        self.kek = kek
+
+
+def _not_found() -> NotFound:
+    return NotFound("there is no such modification", code="modification_not_found")
+
+
+def _rotating() -> Unavailable:
+    return Unavailable("the keys are being rotated", code="rotation_under_way", retry_after=5.0)
+
+
+def _check_floor(tx: Transaction, values: Sequence[ProposedValue]) -> None:
+    floors = tx.floors.get() if values else {}
+    for value in values:
+        if value.wrapped_key.kek_version < floors.get(value.wrapped_key.kek, 0):
+            raise _FloorRaisedError(value.wrapped_key.kek)
+
+
+def _check(draft: ModificationDraft) -> tuple[DataClass, str | None] | None:
+    """Class and token of a draft, if it holds a value; None if a person must read it.
+
+    Raises:
+        InvalidInput: what is wrong, and where.
+    """
+    tokens.check_customer_id(draft.customer, pointer="/customer")
+    freetext.check_text(draft.ticket, pointer="/ticket", max_length=TICKET_LENGTH)
+    if draft.token is not None:
+        tokens.bucket_from_token(draft.token, pointer="/token")
+    if draft.value is None and draft.data_class is None and draft.token is None:
+        return None
+    if draft.value is None or draft.data_class is None:
+        raise InvalidInput(
+            "name class and value, or neither",
+            code="modification_incomplete",
+            pointer="/value" if draft.value is None else "/class",
+        )
+    return tokenizable(draft.data_class), draft.token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Records:
+    """Live records that drafts name, and each customer's only one of a class."""
+
+    by_token: dict[str, Identified]
+    only: dict[tuple[str, str], str]
+
+
+def _records(
+    tx: Transaction,
+    drafts: Sequence[ModificationDraft],
+    checked: dict[int, tuple[DataClass, str | None] | None],
+) -> _Records:
+    unnamed = [
+        (tokens.bucket_of(drafts[index].customer), drafts[index].customer, asked[0].value)
+        for index, asked in checked.items()
+        if asked is not None and asked[1] is None
+    ]
+    only = tx.modifications.only_of_class(unnamed)
+    named = {asked[1] for asked in checked.values() if asked is not None and asked[1] is not None}
+    every = sorted(named | set(only.values()))
+    found = tx.modifications.identified([(tokens.bucket_from_token(name), name) for name in every])
+    return _Records(by_token=found, only=only)
+
+
+def _record_of(
+    draft: ModificationDraft, asked: tuple[DataClass, str | None], records: _Records
+) -> Identified:
+    """The record that a draft is meant for.
+
+    Raises:
+        NotFound: the customer has no such record.
+        InvalidInput: he has several of the class, or none, and the draft names no token; or the
+            record is of another class.
+    """
+    data_class, token = asked
+    if token is None:
+        token = records.only.get((draft.customer, data_class.value))
+        if token is None:
+            raise InvalidInput(
+                "the customer has not exactly one record of this class; name its token",
+                code="record_ambiguous",
+                pointer="/token",
+            )
+    record = records.by_token.get(token)
+    if record is None or record.customer != draft.customer:
+        raise NotFound("there is no such token", code="token_not_found", pointer="/token")
+    if record.data_class != data_class:
+        raise InvalidInput("the record is of another class", code="class_differs", pointer="/class")
+    return record
+
+
+def _named(modification: str) -> tuple[int, str]:
+    """(bucket, id) of a change.
+
+    Raises:
+        NotFound: no change can have this name.
+    """
+    try:
+        return tokens.bucket_from_modification_id(modification), modification
+    except InvalidInput as exc:
+        raise _not_found() from exc
+
+
+def _locked(tx: Transaction, modification: str) -> ModificationRow:
+    row = tx.modifications.get(*_named(modification), lock=True)
+    if row is None:
+        raise _not_found()
+    return row
+
+
+def _state_now(row: ModificationRow) -> State:
+    """The state as it counts now: what is past its time is expired, whatever the row says yet."""
+    state = State(row.state)
+    if state in rules.PENDING and row.expires_at <= row.now:
+        return State.EXPIRED
+    return state
+
+
+def _why_not(tx: Transaction, row: ModificationRow, record: MaskedRecord | None) -> ServiceError:
+    """Why a confirmed change could not be applied."""
+    if record is None:
+        return Conflict("the record has come to its end", code="record_ended")
+    if record.version + 1 != row.record_version:
+        return Conflict(
+            "the record has been changed since this was proposed", code="record_changed"
+        )
+    if tx.modifications.held(record.bucket, record.token):
+        return Conflict("a legal hold keeps the record as it is", code="legal_hold")
+    return _rotating()
+
+
+def _current(tx: Transaction, rows: Sequence[ModificationRow]) -> dict[str, MaskedRecord]:
+    """The records that the changes are about, as they are now."""
+    names = sorted({(row.bucket, row.token) for row in rows if row.token is not None})
+    return tx.records.masked(names)
+
+
+def _view(
+    row: ModificationRow, records: dict[str, MaskedRecord], *, created: bool = False
+) -> ModificationView:
+    record = records.get(row.token or "")
+    return ModificationView(
+        id=row.id,
+        state=_state_now(row),
+        customer=row.customer,
+        token=row.token,
+        data_class=row.data_class,
+        version=row.record_version,
+        present=None if record is None else record.mask,
+        proposed=row.mask,
+        source=row.source,
+        ticket=row.ticket,
+        second_person=row.data_class is not None and rules.needs_second_person(row.data_class),
+        opened_by=row.opened_by,
+        proposed_by=row.proposed_by,
+        confirmed_by=row.confirmed_by,
+        confirmed_how=row.confirmed_how,
+        ended_by=row.ended_by,
+        reason=row.reason,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        ended_at=row.ended_at,
+        created=created,
+    )
