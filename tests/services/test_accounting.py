@@ -160,6 +160,15 @@ def test_a_secret_disclosure_is_told_after_its_day(stage: Stage, customer: str) 
     assert (item.withheld, item.told_after, item.ground) == (False, None, "required_by_law")
 
 
+def test_the_last_day_of_the_calendar_is_never_over(stage: Stage, customer: str) -> None:
+    """The end of time goes through the database and back."""
+    token = stage.card(customer)
+    disclosed(stage, demanded(token, until="9999-12-31"), token)
+    (item,) = read(stage, customer, by="officer-1").items
+    assert item.told_after == datetime.max.replace(tzinfo=UTC)
+    assert read(stage, customer).items == ()
+
+
 def test_without_a_day_there_is_no_delay(stage: Stage, customer: str) -> None:
     """As the policy says: the day is there if there is one."""
     token = stage.card(customer)

@@ -29,9 +29,9 @@ from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.ports import MaskedRecord, Transaction, UnitOfWork
 
 MAX_PAGE: Final = 100
-# Seconds between the moments at which an answer may leave. A page takes a few milliseconds, and
-# thousands of withheld rows some tens: both leave at the first of these moments.
-STEP: Final = 0.1
+# Seconds between the moments at which an answer may leave. A page takes some 5 ms, and 80 to 120
+# with 10,000 withheld rows to pass over (measured on two busy cores): all leave at the first one.
+STEP: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
