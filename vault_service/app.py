@@ -26,6 +26,7 @@ from vault_service.api import (
     status,
     tokens,
     vault_keys,
+    webhooks,
 )
 from vault_service.api.calls import Group, Operation, Runner
 from vault_service.settings import ProcessRole, Settings
@@ -50,6 +51,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     policies.GROUP,
     rotations.GROUP,
     vault_keys.GROUP,
+    webhooks.GROUP,
 )
 
 

@@ -89,8 +89,10 @@ from vault_service.services.sequencing import Sequencer
 from vault_service.services.token_keys import KEY_NAME, TokenKeys
 from vault_service.services.tokenization import Tokenization
 from vault_service.services.transparency import Transparency
+from vault_service.services.unusual import MISSED_SEARCHES, REFUSED_REVEALS, Unusual
 from vault_service.services.webhook_delivery import PERIOD as WEBHOOK_PERIOD
 from vault_service.services.webhook_delivery import Endpoint, WebhookDelivery, WebhookPost
+from vault_service.services.webhook_desk import WebhookDesk
 from vault_service.services.webhooks import parse_secret
 from vault_service.settings import ProcessRole, Settings
 from vault_service.storage import engine as engines
@@ -135,6 +137,7 @@ class Services:
     erasures: CustomerErasures | None = None
     erasing: Erasing | None = None
     honeytokens: Honeytokens | None = None
+    webhooks: WebhookDesk | None = None
     granting: Granting | None = None
     reveal: Reveal | None = None
     alarms: Alarms | None = None
@@ -317,9 +320,9 @@ def build(settings: Settings, *, observe: Callable[[str, str], None] = _heard) -
     served: dict[str, object] = {}
     audit = partial(Audit, process_role=role.value)
     if role in (ProcessRole.ALL, ProcessRole.INGEST):
-        served |= _ingest(parts, audit)
+        served |= _ingest(parts, audit, settings)
     if role in (ProcessRole.ALL, ProcessRole.CONSOLE):
-        served |= _console(parts, audit, policy)
+        served |= _console(parts, audit, policy, settings)
     if role in (ProcessRole.ALL, ProcessRole.REVEAL):
         served |= _reveal(parts, audit, policy, settings)
     if role is ProcessRole.WORKER:
@@ -366,7 +369,7 @@ def _own_database(role: ProcessRole) -> str:
     return ProcessRole.CONSOLE.value if role is ProcessRole.ALL else role.value
 
 
-def _ingest(parts: _Parts, audit: Callable[..., Audit]) -> dict[str, object]:
+def _ingest(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> dict[str, object]:
     uow = parts.database("ingest")
     told = audit(uow=uow)
     transit = parts.transit("ingest")
@@ -382,12 +385,20 @@ def _ingest(parts: _Parts, audit: Callable[..., Audit]) -> dict[str, object]:
         ),
         "links": CustomerLinks(uow=uow, audit=told),
         "customers": Customers(uow=uow, fingerprints=fingerprints, audit=told, honeytokens=guard),
-        "reading": Reading(uow=uow, fingerprints=fingerprints, audit=told, honeytokens=guard),
+        "reading": Reading(
+            uow=uow,
+            fingerprints=fingerprints,
+            audit=told,
+            honeytokens=guard,
+            missed=_missed(uow, told, settings),
+        ),
         "erasure": Erasure(uow=uow, audit=told),
     }
 
 
-def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict[str, object]:
+def _console(
+    parts: _Parts, audit: Callable[..., Audit], policy: Policy, settings: Settings
+) -> dict[str, object]:
     uow = parts.database("console")
     told = audit(uow=uow)
     transit = parts.transit("ingest")
@@ -429,9 +440,14 @@ def _console(parts: _Parts, audit: Callable[..., Audit], policy: Policy) -> dict
         "notices": Notices(uow=uow, policy=policy, audit=told),
         "transparency": Transparency(uow=uow, audit=told),
         "reading": Reading(
-            uow=uow, fingerprints=Fingerprinter(transit), audit=told, honeytokens=guard
+            uow=uow,
+            fingerprints=Fingerprinter(transit),
+            audit=told,
+            honeytokens=guard,
+            missed=_missed(uow, told, settings),
         ),
         "honeytokens": guard,
+        "webhooks": WebhookDesk(uow=uow, audit=told),
         "accounting": Accounting(uow=uow, audit=told, honeytokens=guard),
     }
 
@@ -466,6 +482,7 @@ def _reveal(
             budgets=Budgets(policy=policy, alarms=alarms),
             alarms=alarms,
             honeytokens=_guard(uow, parts.transit("reveal"), told),
+            refused=Unusual(REFUSED_REVEALS, limit=settings.alarm_refused_reveals, alarms=alarms),
         ),
     }
 
@@ -473,6 +490,15 @@ def _reveal(
 def _guard(uow: SqlUnitOfWork, transit: Transit, audit: Audit) -> Honeytokens:
     """The guard of what no honest caller touches, for one database role."""
     return Honeytokens(uow=uow, vault=transit, audit=audit, alarms=Alarms(uow=uow, audit=audit))
+
+
+def _missed(uow: SqlUnitOfWork, audit: Audit, settings: Settings) -> Unusual:
+    """Counts searches that find nothing."""
+    return Unusual(
+        MISSED_SEARCHES,
+        limit=settings.alarm_missed_searches,
+        alarms=Alarms(uow=uow, audit=audit),
+    )
 
 
 def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> dict[str, object]:

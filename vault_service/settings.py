@@ -199,6 +199,13 @@ class Settings:
     ] = field(default=None, repr=False)
     webhook_ca_file: Annotated[Path | None, Wants("a file of CA certificates in PEM form")] = None
 
+    alarm_refused_reveals: Annotated[
+        Count, Wants("refused reveals of one principal in an hour that raise an alarm, 0 for none")
+    ] = 20
+    alarm_missed_searches: Annotated[
+        Count, Wants("searched values of one principal in an hour that nobody has, 0 for no alarm")
+    ] = 500
+
     log_level: Annotated[LogLevel, Wants("debug, info, warning or error")] = LogLevel.INFO
     log_format: Annotated[LogFormat, Wants("json or console")] = LogFormat.JSON
     log_file: Annotated[Path | None, Wants("a file to append to")] = None

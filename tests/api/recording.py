@@ -51,6 +51,8 @@ from vault_service.services.views import (
     TokenView,
     VersionView,
 )
+from vault_service.services.webhook_desk import DeliveryPage
+from vault_service.services.webhook_ports import DeliveryRow
 from vault_service.web.served import Served
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
@@ -154,6 +156,26 @@ def recipient_view() -> RecipientView:
         name="B",
         verified="called back",
         contact="b@example.com",
+    )
+
+
+MESSAGE = "msg_" + "0" * 31 + "1"
+
+
+def delivery_row() -> DeliveryRow:
+    """A delivery as a use case answers it."""
+    return DeliveryRow(
+        bucket=1,
+        id=UUID(int=1),
+        endpoint="hooks.example-00000000",
+        type="alarm.raised",
+        state="dead",
+        attempts=18,
+        created_at=NOW,
+        next_at=NOW,
+        ended_at=NOW,
+        last_status=500,
+        last_error="status_500",
     )
 
 
@@ -610,6 +632,19 @@ def served(recording: Recording) -> Served:
         ),
         notices=_Simple(recording, {"make": customer_notice()}),
         transparency=_Simple(recording, {"report": transparency_report()}),
+        webhooks=_Part(
+            recording,
+            page=lambda caller, **asked: recording._answer(
+                "page", DeliveryPage(items=(delivery_row(),), next=MESSAGE), caller=caller, **asked
+            ),
+            retry=lambda caller, message: recording._answer(
+                "retry", 1, caller=caller, message=message
+            ),
+            test=lambda caller: recording._answer("test", MESSAGE, caller=caller),
+            counts=lambda: recording._answer(
+                "counts", ({"waiting": 1, "dead": 2}, {"ledger_behind": 3})
+            ),
+        ),
         honeytokens=_Simple(recording, dict.fromkeys(("plant", "lift", "count"), 2)),
         granting=_Simple(
             recording, {"issue": IssuedDisclosureToken(expires_at=NOW, token="e.y.J")}

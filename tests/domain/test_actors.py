@@ -41,7 +41,7 @@ ALLOWED = {
     Role.AUDITOR: "read_evidence read_principals read_keys read_rotations read_ledger"
     " read_transparency read_holds read_policies read_erasures",
     Role.OPERATOR: "manage_principals read_principals read_keys rotate_keys read_rotations"
-    " read_policies",
+    " read_policies manage_webhooks",
 }
 
 

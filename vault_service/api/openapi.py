@@ -18,6 +18,7 @@ _PROBLEM: Final = {
     "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}
 }
 _PATH_WORDS: Final = {
+    "message": "Id of a message, `msg_…`.",
     "recipient": "A recipient on record, `rec_…`.",
     "token": "A token, `tok_…` or card-shaped.",
     "customer": "A customer, `cus_…`.",

@@ -23,6 +23,22 @@ def _json(body: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(body), status, content_type=JSON)
 
 
+def _measured(served: Served) -> bytes:
+    """What is asked of Vault and the database; the counters are wanted most while they are away."""
+    told = b""
+    if served.key_status is not None:
+        try:
+            told += metrics.key_exposition(served.key_status.measured())
+        except (ServiceError, KeysError) as error:
+            _log.warning("keys not measured", code=error.code)
+    if served.webhooks is not None:
+        try:
+            told += metrics.message_exposition(*served.webhooks.counts())
+        except ServiceError as error:
+            _log.warning("webhooks not counted", code=error.code)
+    return told
+
+
 def register(app: Flask, served: Served, settings: Settings) -> None:
     """Give the application the routes of infrastructure."""
 
@@ -51,13 +67,7 @@ def register(app: Flask, served: Served, settings: Settings) -> None:
         return response
 
     def counters() -> Response:
-        told = metrics.exposition(settings.metrics_dir)
-        if served.key_status is not None:
-            try:
-                told += metrics.key_exposition(served.key_status.measured())
-            except (ServiceError, KeysError) as error:
-                # The counters are wanted most when something is away.
-                _log.warning("keys not measured", code=error.code)
+        told = metrics.exposition(settings.metrics_dir) + _measured(served)
         return Response(told, content_type=metrics.CONTENT_TYPE)
 
     def keys() -> Response:

@@ -37,6 +37,7 @@ _LAZY: Final = {
     "principals": _HERE + "principals:group",
     "ledger": _HERE + "ledger:group",
     "keys": _HERE + "key_verify:group",
+    "webhooks": _HERE + "webhooks:group",
     "honeytokens": _HERE + "honeytokens:group",
     "audit": _HERE + "audit:group",
     "database": _HERE + "database:group",

@@ -25,6 +25,7 @@ from vault_service.client.recipients import Recipients
 from vault_service.client.rotations import Rotations
 from vault_service.client.tokens import Customers, Tokens
 from vault_service.client.transport import Ask, Reply, Transport, decode
+from vault_service.client.webhooks import Webhooks
 
 _UNAVAILABLE: Final = 503
 
@@ -76,6 +77,7 @@ class Client:
         self.accounting = Accounting(self._transport)
         self.evidence = Evidence(self._transport)
         self.honeytokens = Honeytokens(self._transport)
+        self.webhooks = Webhooks(self._transport)
         self.recipients = Recipients(self._transport)
         self.erasures = Erasures(self._transport)
         self.holds = Holds(self._transport)

@@ -148,6 +148,7 @@ class Action(StrEnum):
     READ_ROTATIONS = "read_rotations"
     READ_LEDGER = "read_ledger"
     READ_TRANSPARENCY = "read_transparency"
+    MANAGE_WEBHOOKS = "manage_webhooks"
     PLANT_HONEYTOKENS = "plant_honeytokens"
     READ_POLICIES = "read_policies"
 
@@ -207,6 +208,7 @@ PERMISSIONS: Mapping[Action, frozenset[Role]] = MappingProxyType(
         Action.READ_KEYS: _KEY_READERS,
         Action.ROTATE_KEYS: frozenset((Role.OPERATOR,)),
         Action.READ_ROTATIONS: _KEY_READERS,
+        Action.MANAGE_WEBHOOKS: frozenset((Role.OPERATOR,)),
         # Not an operator, who must be found out like anybody else.
         Action.PLANT_HONEYTOKENS: _OFFICER,
         Action.READ_LEDGER: frozenset((Role.AUDITOR,)),

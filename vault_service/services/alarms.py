@@ -144,6 +144,9 @@ class Alarms:
         severity: Severity = "high",
         subject: str = "",
         quiet: timedelta = ALWAYS,
+        observed: int | None = None,
+        limit: int | None = None,
+        principal: str | None = None,
         tokens: Sequence[str] = (),
         grant: DisclosureRow | None = None,
     ) -> None:
@@ -161,6 +164,9 @@ class Alarms:
                     severity=severity,
                     subject=subject,
                     quiet=quiet,
+                    observed=observed,
+                    limit=limit,
+                    principal=principal,
                     tokens=tokens,
                     grant=grant,
                 )

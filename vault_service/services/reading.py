@@ -30,6 +30,7 @@ from vault_service.services.ports import (
     Transaction,
     UnitOfWork,
 )
+from vault_service.services.unusual import Unusual
 from vault_service.services.views import TokenPage, TokenView, VersionView, stored_view
 
 MAX_PAGE: Final = 100
@@ -65,11 +66,13 @@ class Reading:
         fingerprints: Fingerprinting,
         audit: Audit,
         honeytokens: Honeytokens,
+        missed: Unusual,
     ) -> None:
         self._uow = uow
         self._fingerprints = fingerprints
         self._audit = audit
         self._honeytokens = honeytokens
+        self._missed = missed
         self._singles = Gather[_Name, TokenView](self._read)
         self._searches = Gather[_Search, list[_Found]](self._search, max_batch=MAX_BATCH)
 
@@ -197,6 +200,7 @@ class Reading:
             except ServiceError as exc:
                 search.results.append(exc)
         results = self._searches.submit(search, deadline=caller.deadline)
+        self._missed.note(caller, sum(result == () for result in results))
         views = (view for result in results if isinstance(result, tuple) for view in result)
         self._honeytokens.look(
             caller, [name for view in views for name in (view.id, view.customer)]

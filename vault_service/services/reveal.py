@@ -65,6 +65,7 @@ from vault_service.services.ports import (
 from vault_service.services.possession import Possession, spend
 from vault_service.services.recipient_keys import RecipientKey
 from vault_service.services.token_claims import PACKAGE
+from vault_service.services.unusual import Unusual
 from vault_service.services.views import Receipt, RevealAnswer, Revealed
 
 MAX_TOKENS: Final = 1000
@@ -132,6 +133,7 @@ class Reveal:
         alarms: Alarms,
         budgets: Budgets,
         honeytokens: Honeytokens,
+        refused: Unusual,
     ) -> None:
         self._uow = uow
         self._unwrapping = unwrapping
@@ -144,6 +146,7 @@ class Reveal:
         self._alarms = alarms
         self._budgets = budgets
         self._honeytokens = honeytokens
+        self._refused = refused
         self._calls = Gather[_Asked, RevealAnswer](self._run, max_batch=MAX_BATCH)
 
     def submit(
@@ -191,6 +194,7 @@ class Reveal:
                 code="disclosure_token_missing",
             )
             self._audit.refused(Event.REVEAL_REFUSED, caller, reason=missing.code)
+            self._refused.note(caller)
             raise missing
         asked = _Asked(
             caller=caller,
@@ -199,7 +203,11 @@ class Reveal:
             fields=None if fields is None else tuple(fields),
             proof=proof,
         )
-        return self._calls.submit(asked, deadline=caller.deadline)
+        try:
+            return self._calls.submit(asked, deadline=caller.deadline)
+        except DisclosureRefused:
+            self._refused.note(caller)
+            raise
 
     def _run(self, asked: list[_Asked]) -> list[RevealAnswer | Exception]:
         works = [_Work(each, new_entry_id()) for each in asked]

@@ -97,7 +97,10 @@ class WebhookOutbox(Protocol):
         ...
 
     def page(self, *, state: str | None, before: uuid.UUID | None, limit: int) -> list[DeliveryRow]:
-        """Deliveries, newest message first, of messages before an id."""
+        """Deliveries, newest message first, of messages before an id.
+
+        More than `limit` where those of the last message would be parted.
+        """
         ...
 
     def revive(self, message: uuid.UUID) -> int:

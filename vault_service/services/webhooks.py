@@ -19,6 +19,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -37,6 +38,7 @@ PREFIX: Final = "whsec_"
 SECRET_BYTES: Final = (24, 64)
 # The specification advises small payloads: receivers bound what they read.
 MAX_BODY: Final = 16 * 1024
+_MESSAGE: Final = re.compile(r"msg_([0-9a-f]{32})", re.ASCII)
 
 
 def enqueue(
@@ -74,6 +76,12 @@ def enqueue(
 def message_id(message: uuid.UUID) -> str:
     """The `webhook-id` of a message."""
     return f"msg_{message.hex}"
+
+
+def parse_message_id(text: str) -> uuid.UUID | None:
+    """The message of a `webhook-id`; None where it is none."""
+    match = _MESSAGE.fullmatch(text)
+    return None if match is None else uuid.UUID(match[1])
 
 
 def parse_secret(text: str) -> Secret:

@@ -62,7 +62,7 @@ SELECT bucket, id, endpoint, type, state, attempts, created_at, next_at, ended_a
     last_error
 FROM webhook_deliveries
 WHERE (%(state)b::text IS NULL OR state = %(state)b) AND id < %(before)b::uuid
-ORDER BY id DESC, endpoint LIMIT %(limit)b
+ORDER BY id DESC FETCH FIRST (%(limit)b::bigint) ROWS WITH TIES
 """
 _REVIVE: Final = b"""
 UPDATE webhook_deliveries SET state = 'waiting', attempts = 0, next_at = now(), ended_at = NULL
@@ -141,7 +141,7 @@ class SqlWebhooks:
         return bool(self._session.rows(_FAILED, given))
 
     def page(self, *, state: str | None, before: uuid.UUID | None, limit: int) -> list[DeliveryRow]:
-        """Deliveries, newest message first."""
+        """Deliveries, newest message first; more than `limit`, so that no message is parted."""
         given = {"state": state, "before": before or _LAST, "limit": limit}
         return [
             DeliveryRow(

@@ -6,7 +6,7 @@ before this module is imported and be emptied before the first process starts (`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -111,6 +111,20 @@ def key_exposition(keys: Iterable[KeyStatusView]) -> bytes:
             wrapped.labels(key.name, str(number)).set(count)
         if key.rotation is not None:
             remaining.labels(key.name).set(key.remaining)
+    return generate_latest(registry)
+
+
+def message_exposition(deliveries: Mapping[str, int], alarms: Mapping[str, int]) -> bytes:
+    """What the database counts for all processes together: webhooks by state, alarms raised."""
+    registry = CollectorRegistry()
+    states = Gauge(
+        "vault_webhook_deliveries", "Deliveries kept, by state.", ("state",), registry=registry
+    )
+    raised = Gauge("vault_alarms_recorded", "Alarms raised, ever.", ("alarm",), registry=registry)
+    for state, count in deliveries.items():
+        states.labels(state).set(count)
+    for alarm, count in alarms.items():
+        raised.labels(alarm).set(count)
     return generate_latest(registry)
 
 

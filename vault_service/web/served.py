@@ -31,6 +31,7 @@ from vault_service.services.reveal import Reveal
 from vault_service.services.rotations import Rotations
 from vault_service.services.tokenization import Tokenization
 from vault_service.services.transparency import Transparency
+from vault_service.services.webhook_desk import WebhookDesk
 
 T = TypeVar("T")
 
@@ -124,6 +125,10 @@ class Served(Protocol):
     @property
     def transparency(self) -> Transparency | None:
         """The yearly report."""
+
+    @property
+    def webhooks(self) -> WebhookDesk | None:
+        """Messages to the company's own systems."""
 
     @property
     def honeytokens(self) -> Honeytokens | None:
