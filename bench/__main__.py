@@ -1,0 +1,225 @@
+"""`scripts/bench`: the service against its floors and its peers, on real servers, in one run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from bench import cases, floors, peers, results
+from bench.cases import Bench
+from bench.floors import Reached
+from bench.loader import Loader, build
+from bench.people import customers, numbers
+from bench.results import Result, Row
+from bench.stack import BenchError, Stack, started
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+RESULTS: Final = ROOT / "bench" / "results"
+KEPT: Final = ROOT / "var" / "bench"
+PEERS: Final = KEPT / "peers"
+SMALL: Final = 10_000
+# From so many records on a size has a name of its own in the options.
+LARGE: Final = 10_000_000
+_TOKENS: Final = 3000
+
+
+def options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under 3 minutes, 100,000 records")
+    parser.add_argument("--smoke", action="store_true", help="seconds: that it runs, not how fast")
+    parser.add_argument("--large", action="store_true", help="at 10 million records too")
+    parser.add_argument("--seconds", type=float, help="how long each load is measured")
+    parser.add_argument("--only", action="append", metavar="WORD", help="cases with this in them")
+    parser.add_argument("--no-peers", action="store_true", help="leave the peers out")
+    parser.add_argument("--compare", type=Path, metavar="OLD.json", help="beside an earlier run")
+    parser.add_argument("--markdown", type=Path, metavar="RUN.json", help="print a run's tables")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where results are kept")
+    parser.add_argument("--keep", action="store_true", help="keep the vault's folder")
+    return parser.parse_args(arguments)
+
+
+def steps(bench: Bench, asked: argparse.Namespace) -> list[tuple[str, Callable[[], None]]]:
+    """The cases in their order, by name."""
+    quick, smoke = asked.quick or asked.smoke, asked.smoke
+    few = (16,) if smoke else (1, 64) if quick else (1, 16, 64)
+    big = 100_000 if quick else 1_000_000
+    lines = 10_000 if quick else 100_000
+    some = (1,) if quick else (1, 4)
+    found: list[tuple[str, Callable[[], None]]] = []
+
+    def add(name: str, step: Callable[[], None]) -> None:
+        found.append((name, step))
+
+    def at_this_size(label: str, *, floor: bool) -> None:
+        for clients in few:
+            add(
+                f"{label} tokenize {clients}",
+                partial(cases.tokenize, bench, clients, floor=floor),
+            )
+        for clients in (32,) if smoke else (1, 32):
+            add(
+                f"{label} read {clients}",
+                partial(cases.read, bench, clients, floor=floor),
+            )
+        add(f"{label} search", partial(cases.search, bench, 32))
+        for clients in (32,) if quick else (1, 32):
+            add(f"{label} reveal {clients}", partial(cases.reveal, bench, clients))
+
+    at_this_size("small", floor=True)
+    if smoke:
+        add("tokenize-batch", partial(cases.tokenize_batch, bench, 1))
+        add("reveal-batch", partial(cases.reveal_batch, bench, 1))
+        add("import", partial(cases.imported, bench, 200))
+        add("ledger", partial(cases.ledger, bench, 500))
+        return found
+    for clients in some:
+        add(
+            f"tokenize-batch {clients}",
+            partial(cases.tokenize_batch, bench, clients),
+        )
+    for clients in some:
+        add(f"reveal-batch {clients}", partial(cases.reveal_batch, bench, clients))
+    add("import", partial(cases.imported, bench, lines))
+    add("ledger", partial(cases.ledger, bench, 20_000))
+    sizes = [big, *([LARGE] if asked.large else [])]
+    for size in sizes:
+        add(f"fill {size}", partial(cases.grow, bench, size))
+        at_this_size(f"at {size}", floor=False)
+        add(f"growth {size}", partial(cases.growth, bench, SMALL, size))
+    add("rotation", partial(cases.rotation, bench, limit=1800.0))
+    add("overload", partial(cases.overload, bench))
+    return found
+
+
+def run(asked: argparse.Namespace, folder: Path, stack: Stack) -> Result:
+    """Measure everything that was asked for."""
+    result = Result(
+        options={name: str(value) for name, value in vars(asked).items() if value is not None}
+    )
+    seconds = asked.seconds or (0.5 if asked.smoke else 2.0 if asked.quick else 8.0)
+    people = customers(stack, 20 if asked.smoke else cases.CUSTOMERS)
+    reached = Reached.of(stack, people[:50])
+    floors.prepare(reached)
+    bench = Bench(
+        stack=stack,
+        loader=Loader(program=build(KEPT), folder=folder / "load"),
+        reached=reached,
+        result=result,
+        seconds=seconds,
+        numbers=numbers(time.time_ns()),
+        customers=people,
+        folder=folder,
+    )
+    result.facts["seconds from the command to a ready service, first start"] = stack.started_seconds
+    cases.memory(bench, "at rest")
+    _begin(bench, smoke=asked.smoke)
+    for name, step in steps(bench, asked):
+        if asked.only and not any(word in name for word in asked.only):
+            continue
+        sys.stderr.write(f"{name}\n")
+        step()
+    cases.memory(bench, "at the end")
+    cases.read_all_back(bench, most=2_000 if asked.smoke else 20_000 if asked.quick else 200_000)
+    if not asked.no_peers:
+        _peers(bench, min(seconds, 3.0))
+    for part, used in cases.cpu(bench).items():
+        result.facts[f"CPU seconds of {part}"] = used
+    return result
+
+
+def _begin(bench: Bench, *, smoke: bool) -> None:
+    """Have some cards written, and the table as large as its smallest size."""
+    sent = bench.batches(2 if smoke else 10, cases.BATCH)
+    load = bench.loader.run(
+        bench.stack,
+        (request for request, _ in sent),
+        clients=1,
+        seconds=120.0,
+        warm=0.0,
+        by="billing",
+        keep=True,
+    )
+    bench.remember(load, sent)
+    if load.failures or len(bench.written) < cases.BATCH:
+        raise BenchError("cards cannot be written")
+    cases.grow(bench, 1_500 if smoke else SMALL)
+
+
+def _peers(bench: Bench, seconds: float) -> None:
+    peers.prepare(bench.reached)
+    for peer in peers.PEERS:
+        if not peers.present(peer, PEERS):
+            bench.result.facts[f"peer left out: {peer.name}"] = (
+                f"the package {peer.module} is not installed; scripts/bench --install-peers"
+            )
+            continue
+        try:
+            written, read = peers.measure(bench.reached, peer, PEERS, seconds)
+        except BenchError as error:
+            bench.result.facts[f"peer left out: {peer.name}"] = str(error)
+            continue
+        for what, speed in (("write one", written), ("read one", read)):
+            bench.show(
+                Row(
+                    case=f"peer: {peer.name}, {what}", records=bench.records,
+                    clients=peers.PROCESSES, per_second=speed, note=peer.differs,
+                )
+            )  # fmt: skip
+
+
+def restart_seconds(folder: Path) -> float:
+    """From the command to a ready service, in a folder that was used before."""
+    with started(folder) as stack:
+        return stack.started_seconds
+
+
+def main() -> int:
+    """Run; 0 when there was no error and, with --compare, nothing became worse."""
+    asked = options()
+    console = Console(width=None if sys.stdout.isatty() else 220)
+    if asked.markdown:
+        sys.stdout.write(results.markdown(results.load(asked.markdown)))
+        return 0
+    old = results.load(asked.compare) if asked.compare else None
+    began = time.monotonic()
+    KEPT.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=KEPT))
+    try:
+        with started(folder / "vault") as stack:
+            result = run(asked, folder, stack)
+        if not asked.smoke:
+            result.facts["seconds from the command to a ready service, later starts"] = (
+                restart_seconds(folder / "vault")
+            )
+    except BenchError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 1
+    finally:
+        if not asked.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    result.facts["minutes"] = (time.monotonic() - began) / 60
+    result.facts["load average after"] = round(os.getloadavg()[0], 2)
+    console.print(results.table(result.rows))
+    for name, value in result.facts.items():
+        console.print(f"{name}: {results.told(value)}", highlight=False)
+    file = result.save(asked.results)
+    console.print(f"kept as {file} and .svg", highlight=False)
+    worse = results.compare(old, result, console) if old is not None else 0
+    if result.errors:
+        console.print(f"{result.errors} errors; there must be none", style="bold red")
+    return 1 if result.errors or worse else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
