@@ -270,3 +270,29 @@ def test_the_signing_side_looks_for_the_determination_itself(
     assert stage.token(view.id)
     stage.sql(forgery, [view.id])
     assert refusal(lambda: stage.token(view.id), Conflict).code == "grant_out_of_policy"
+
+
+def test_a_token_too_early_is_refused_by_what_is_lacking(
+    stage: Stage, process: DisclosureView
+) -> None:
+    """Each step that is missing, by clause; nothing of a ground that is no longer there."""
+    error = refusal(lambda: stage.token(process.id), Conflict)
+    assert error.code == "disclosure_not_active"
+    assert [(each.code, each.clause) for each in error.problems] == [
+        ("determination_missing", "C3"),
+        ("approvals_missing", "C3"),
+    ]
+    policy = stage.granting._policy
+    bare = Policy(**{**{name: getattr(policy, name) for name in Policy.__slots__}, "grounds": {}})
+    later = rebuilt(stage.granting, policy=bare)
+    gone = refusal(lambda: later.issue(stage.caller("requester"), process.id), Conflict)
+    assert (gone.code, gone.problems) == ("disclosure_not_active", ())
+
+
+def test_an_approval_of_a_request_under_another_policy_is_refused_at_its_determination(
+    stage: Stage, process: DisclosureView
+) -> None:
+    """What the officer must say is what the request's own policy asks for."""
+    stage.sql("UPDATE disclosures SET policy = %s WHERE id = %s", ["0" * 64, process.id])
+    error = refusal(lambda: determine(stage, process, covered(process)), Conflict)
+    assert error.code == "policy_changed"

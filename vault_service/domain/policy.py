@@ -42,6 +42,7 @@ __all__ = [
     "Stage",
     "When",
     "decide",
+    "lacking_progress",
 ]
 
 # What one reveal can carry, so a longer scope could never be revealed in one use.
@@ -139,7 +140,7 @@ def decide(
         missing += _about_evidence(ground, request, now)
         missing += _about_limits(ground, request)
         if progress is not None:
-            missing += _about_progress(ground, progress)
+            missing += lacking_progress(ground, progress)
             missing += _about_instrument(ground, request, progress, now)
         duration = _duration(ground, request, progress, now)
     return Decision(
@@ -320,7 +321,8 @@ def _about_limits(ground: Ground, request: DisclosureRequest) -> Iterator[Reason
         )
 
 
-def _about_progress(ground: Ground, progress: Progress) -> Iterator[Reason]:
+def lacking_progress(ground: Ground, progress: Progress) -> Iterator[Reason]:
+    """What people have yet to do, before a request on this ground becomes a grant."""
     if ground.determination is not None and progress.determined is not True:
         made = progress.determined is not None
         yield Reason(

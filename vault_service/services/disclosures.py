@@ -156,7 +156,6 @@ class Disclosures:
         asked = draft.tokens or (() if draft.customer is None else (draft.customer,))
         self._honeytokens.look(caller, asked)
         draft = self._named(caller, draft)
-        draft = self._named(caller, draft)
         self._check_amended(caller, draft)
         request, decision = self._judge(draft, caller.principal.id)
         ground = decision.ground

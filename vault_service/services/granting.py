@@ -13,7 +13,8 @@ from vault_service.domain.actors import Action
 from vault_service.domain.disclosures import Scope, State
 from vault_service.domain.grounds import Ground, Policy
 from vault_service.domain.instruments import Instrument, covers, end, lacking
-from vault_service.errors import Conflict, InvalidInput, NotFound
+from vault_service.domain.policy import Progress, lacking_progress
+from vault_service.errors import Conflict, InvalidInput, NotFound, Problem
 from vault_service.ledger.entries import Event
 from vault_service.services import possession
 from vault_service.services.audit import Audit
@@ -112,6 +113,24 @@ class Granting:
             expires_at=until, token=issued.token, nonce=None if proven is None else proven.nonce
         )
 
+    def _lacking(self, row: DisclosureRow, found: _Found) -> tuple[Problem, ...]:
+        """What people have yet to do before a request becomes a grant, each by its clause."""
+        ground = self._policy.grounds.get((row.ground, row.category))
+        if ground is None:
+            return ()
+        progress = Progress(
+            approvals=len(found.approvers), determined=True if found.determined_by else None
+        )
+        return tuple(
+            Problem(
+                code=reason.code,
+                pointer=reason.pointer,
+                detail=reason.detail,
+                clause=reason.clause,
+            )
+            for reason in lacking_progress(ground, progress)
+        )
+
     def _proven(self, proof: ShownProof | None, row: DisclosureRow) -> Proof | None:
         if proof is None:
             return None
@@ -141,6 +160,7 @@ class Granting:
                 code=rules.Refusal.NOT_ACTIVE
                 if state not in rules.TERMINAL
                 else f"disclosure_{state}",
+                problems=() if state in rules.TERMINAL else self._lacking(row, found),
             )
         return row, found
 
