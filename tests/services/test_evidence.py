@@ -192,6 +192,25 @@ def test_a_request_names_a_document_of_its_requester(stage: Stage, customer: str
             ]
 
 
+@pytest.mark.parametrize("shown", [{}, {"document": ""}, {"document": " "}])
+def test_a_draft_may_lack_its_document(stage: Stage, customer: str, shown: dict[str, str]) -> None:
+    """It is kept, refers to nothing, and cannot be submitted."""
+    made = draft(
+        ground="legal_process",
+        category="communication_contents",
+        recipient_kind="court",
+        customer=customer,
+        classes=("communication",),
+        evidence=WARRANT | shown,
+    )
+    kept = stage.disclosures.create(stage.caller("requester"), made, is_draft=True)
+    assert refusal(lambda: read(stage, kept, "requester"), NotFound).code == "document_not_found"
+    error = refusal(
+        lambda: stage.disclosures.submit(stage.caller("requester"), kept.id), PolicyRefused
+    )
+    assert [each.code for each in error.problems] == ["evidence_missing"]
+
+
 def test_explain_looks_for_the_document_too(stage: Stage, customer: str) -> None:
     """The same answer as the request would get."""
     made = draft(

@@ -895,9 +895,10 @@ def _refer(
     """
     documents = _documents(tx, evidence, row.requester)
     for name in (each.name for each in ground.evidence if each.type is EvidenceType.DOCUMENT):
-        if name not in evidence:
+        shown = evidence.get(name, "")
+        if not shown.strip():  # a draft may lack it
             continue
-        document = documents.get(evidence[name])
+        document = documents.get(shown)
         if document is None or not tx.evidence.refer(row.bucket, row.id, name, document):
             raise InvalidInput(
                 "the requester has uploaded no document with this digest",
