@@ -6,13 +6,17 @@ alive, readiness says why, and all is well again without a restart. E5: no ledge
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import psycopg
@@ -167,6 +171,87 @@ def test_e5_a_read_only_database_reveals_nothing(service: Running, scene: Scene)
     finally:
         service.sql("ALTER SYSTEM RESET default_transaction_read_only")
         service.sql("SELECT pg_reload_conf()")
+    recovered(service, scene)
+
+
+@contextmanager
+def small_disk(owner: os.stat_result) -> Iterator[Path | None]:
+    """A folder on a file system of one MiB; None where nobody may mount one."""
+    place = Path(tempfile.mkdtemp(prefix="vd-"))
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0755", "tmpfs", str(place)]
+    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        place.rmdir()
+        yield None
+        return
+    place.chmod(0o755)
+    (place / "space").mkdir(mode=0o700)
+    os.chown(place / "space", owner.st_uid, owner.st_gid)
+    try:
+        yield place / "space"
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)  # noqa: S607
+        place.rmdir()
+
+
+def fill(service: Running) -> bool:
+    """Write to the outbox until the server says that the disk is full."""
+    filler = "INSERT INTO ledger_outbox (bucket, id, entry) VALUES (0, gen_random_uuid(), %s)"
+    full = False
+    with psycopg.connect(service.database.admin_url, autocommit=True) as link:
+        for size in (4_000, 400, 40, 4):
+            # Random bytes: what the server cannot make shorter.
+            with contextlib.suppress(psycopg.errors.DiskFull):
+                full = False
+                for _ in range(20_000):
+                    link.execute(filler, [os.urandom(size)])
+                continue
+            full = True
+    return full
+
+
+@contextmanager
+def full(service: Running, state: Path) -> Iterator[None]:
+    """The outbox on a disk that has no byte left, or, without the right to mount, what it says."""
+    with small_disk((state / "postgres" / "data").stat()) as folder:
+        if folder is None:
+            service.sql(
+                "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                " RAISE EXCEPTION 'no space left' USING ERRCODE = '53100'; END $$"
+            )
+            service.sql(
+                "CREATE TRIGGER full_disk BEFORE INSERT ON ledger_outbox"
+                " FOR EACH ROW EXECUTE FUNCTION full_disk()"
+            )
+            yield
+            service.sql("DROP FUNCTION full_disk() CASCADE")
+            return
+        names = service.sql("SELECT indexname FROM pg_indexes WHERE tablename = 'ledger_outbox'")
+        parts = ["TABLE ledger_outbox", *(f"INDEX {name}" for (name,) in names)]
+        service.sql("CREATE TABLE kept AS SELECT * FROM ledger_outbox")
+        service.sql("TRUNCATE ledger_outbox")
+        service.sql(f"CREATE TABLESPACE small LOCATION '{folder}'")
+        try:
+            for part in parts:
+                service.sql(f"ALTER {part} SET TABLESPACE small")
+            assert fill(service)
+            yield
+        finally:
+            for part in parts:
+                service.sql(f"ALTER {part} SET TABLESPACE pg_default")
+            service.sql("TRUNCATE ledger_outbox")
+            service.sql("CHECKPOINT")
+            service.sql("DROP TABLESPACE small")
+            service.sql(
+                "INSERT INTO ledger_outbox (bucket, id, entry, created_at)"
+                " SELECT bucket, id, entry, created_at FROM kept"
+            )
+            service.sql("DROP TABLE kept")
+
+
+def test_e5_a_full_disk_reveals_nothing(service: Running, scene: Scene, state: Path) -> None:
+    """The ledger's own disk has no byte left: no plaintext, and the same token works later."""
+    with full(service, state):
+        refused(service, scene, writes_only=True)
     recovered(service, scene)
 
 

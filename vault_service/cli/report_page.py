@@ -14,6 +14,8 @@ _WIDTH: Final = 880
 _NAMES: Final = 240
 _ROW: Final = 22
 _HEIGHT: Final = 180
+# Days of the longest cryptoperiod that the chart of ages makes room for.
+_LONGEST_PERIOD: Final = 730
 _BAR: Final = Markup(
     '<rect x="{x}" y="{y}" width="{width:.1f}" height="12" rx="2" fill="{fill}" stroke="{stroke}"/>'
 )
@@ -41,7 +43,10 @@ def page(report: Mapping[str, Any]) -> str:
 
 def _ages(keys: Sequence[Mapping[str, Any]]) -> Markup:
     """A bar for each key: its age, and a mark where its cryptoperiod ends."""
-    longest = max(1, *(max(key["age_days"] or 0, key["cryptoperiod_days"] or 0) for key in keys), 1)
+    ages = [key["age_days"] or 0 for key in keys]
+    periods = [key["cryptoperiod_days"] or 0 for key in keys]
+    # A key that is kept for ten years must not make all other bars too short to compare.
+    longest = max(1, *ages, *(days for days in periods if days <= _LONGEST_PERIOD))
     scale = (_WIDTH - _NAMES - 60) / longest
     parts: list[Markup] = []
     for number, key in enumerate(keys):
@@ -61,7 +66,7 @@ def _ages(keys: Sequence[Mapping[str, Any]]) -> Markup:
                 )
             )
             parts.append(_TEXT.format(x=_NAMES + width + 6, y=top + 11, anchor="start", text=age))
-        if key["cryptoperiod_days"] is not None:
+        if key["cryptoperiod_days"] is not None and key["cryptoperiod_days"] <= longest:
             at = _NAMES + key["cryptoperiod_days"] * scale
             parts.append(_LINE.format(x=at, y1=top - 3, y2=top + 15))
     return _frame(8 + len(keys) * _ROW, parts)
