@@ -464,6 +464,33 @@ def test_a_substituted_key_is_refused_on_use(own: Stage) -> None:
     assert [(each.reason, each.tokens) for each in alarms] == [("wrapped_key_substituted", (bad,))]
 
 
+def test_an_entry_in_the_log_is_not_said_anew(own: Stage) -> None:
+    """A row in the outbox under the id of an entry that has its place counts for nothing."""
+    token = _token(own)
+    ((bucket, entry),) = own.sql("SELECT bucket, bound_by FROM records WHERE token = %s", [token])
+    with own.rotation_work._uow.begin(read_only=True) as tx:
+        before = tx.bindings.committed([(bucket, entry)])
+    forged = encode(
+        Entry(
+            id=str(entry),
+            at=datetime.now(UTC),
+            event=Event.VAULT_KEY_ADOPTED,
+            outcome=Outcome.SUCCESS,
+            actor=Actor(kind=ActorKind.SYSTEM, id="worker"),
+            origin=Origin(role="worker"),
+            count=1,
+            commitments={"wrapped_keys": "0" * 64},
+        )
+    )
+    with undone(own):
+        own.sql(
+            "INSERT INTO ledger_outbox (bucket, id, entry) VALUES (%s, %s, %s)",
+            [bucket, entry, forged],
+        )
+        with own.rotation_work._uow.begin(read_only=True) as tx:
+            assert tx.bindings.committed([(bucket, entry)]) == before
+
+
 def _sealed_like(address: str) -> bytes:
     """A value in the form in which it is sealed."""
     return parse(DataClass.EMAIL_ADDRESS, address, today=date(2026, 1, 1)).sealed

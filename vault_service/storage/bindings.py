@@ -11,14 +11,14 @@ from vault_service.services.binding_ports import Binding, BoundRow, WalkedRow
 from vault_service.storage.session import Row, Session
 
 # One statement, so that an entry on its way from the outbox into the log is seen in one of them.
+# What has its place in the log cannot be said anew by a row in the outbox.
 _COMMITTED: Final = b"""
-SELECT l.id, l.wrapped_keys FROM ledger_leaves AS l
-WHERE l.id = ANY(%(ids)b::uuid[]) AND l.wrapped_keys IS NOT NULL
+SELECT l.id, l.wrapped_keys FROM ledger_leaves AS l WHERE l.id = ANY(%(ids)b::uuid[])
 UNION ALL
 SELECT o.id, o.wrapped_keys
 FROM unnest(%(buckets)b::smallint[], %(ids)b::uuid[]) AS n (bucket, id)
 JOIN ledger_outbox AS o ON o.bucket = n.bucket AND o.id = n.id
-WHERE o.wrapped_keys IS NOT NULL
+WHERE NOT EXISTS (SELECT FROM ledger_leaves AS l WHERE l.id = o.id)
 """
 # The hash is computed anew: what the column says is a database superuser's to change.
 _WALK: Final = b"""
@@ -61,7 +61,8 @@ class SqlBindings:
     def committed(self, places: Sequence[tuple[int, UUID]]) -> Mapping[UUID, bytes]:
         """The commitments of entries by (bucket in the outbox, id); of those that have one."""
         values = {"buckets": [place[0] for place in places], "ids": [place[1] for place in places]}
-        return {row[0]: bytes(row[1]) for row in self._session.rows(_COMMITTED, values)}
+        rows = self._session.rows(_COMMITTED, values)
+        return {row[0]: bytes(row[1]) for row in rows if row[1] is not None}
 
     def walk(self, after: tuple[int, str] | None, limit: int) -> list[WalkedRow]:
         """Records in the order of their names, after one of them."""
