@@ -569,7 +569,12 @@ def _webhooks(uow: SqlUnitOfWork, alarms: Alarms, settings: Settings) -> Iterato
         raise SettingsError(f"VAULT_SERVICE_WEBHOOK_SECRETS: {error}") from None
     post = WebhookPost(uow=uow, endpoints=endpoints)
     yield Duty(name="webhooks", period=WEBHOOK_PERIOD, run=post.run)
-    sender = HttpSender(ca_file=settings.webhook_ca_file)
+    try:
+        sender = HttpSender(ca_file=settings.webhook_ca_file)
+    except OSError as error:
+        raise SettingsError(
+            "VAULT_SERVICE_WEBHOOK_CA_FILE names no readable file of certificates"
+        ) from error
     for endpoint in {each.name: each for each in endpoints}.values():
         delivery = WebhookDelivery(
             uow=uow, endpoint=endpoint, secrets=secrets, sender=sender, alarms=alarms

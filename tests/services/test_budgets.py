@@ -238,3 +238,19 @@ def test_a_transaction_from_before_the_hour_spends_of_the_new_one(
         assert tx.budgets.take(account, 3, per_hour=5, per_day=9) is None
         assert tx.budgets.take(account, 2, per_hour=5, per_day=9) is not None
     assert spent(stage) == [(5, 5)]
+
+
+def test_a_refusal_stands_where_a_rival_gives_back_meanwhile(
+    stage: Stage, reveals: Reveal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was too little a moment ago may be enough now; it is refused all the same."""
+    from vault_service.services.budget_ports import Spent
+    from vault_service.storage.budgets import SqlBudgets
+
+    limited = budgets(stage, per_hour=1, per_day=9)
+    charge = Charge(caller=stage.caller("requester"), ground=GROUND, category=CATEGORY, count=2)
+    monkeypatch.setattr(SqlBudgets, "spent", lambda *_: Spent(hour=-1, day=0))
+    with reveals._uow.begin() as tx:
+        (told,) = limited.charge(tx, [charge])
+    assert told is not None
+    assert "9 values per day" in told.detail

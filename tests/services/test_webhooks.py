@@ -7,14 +7,18 @@ import contextlib
 import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.receiver import Receiver, receiving
-from tests.support.whole import Stage, name
+from tests.support.whole import Stage, name, present
+from vault_service.bootstrap import build
+from vault_service.errors import SettingsError
 from vault_service.outbound import HttpSender
 from vault_service.services import webhook_delivery, webhooks
 from vault_service.services.alarms import Alarms
@@ -27,6 +31,7 @@ from vault_service.services.webhook_delivery import (
 )
 from vault_service.services.webhook_ports import SendFailed
 from vault_service.services.webhooks import message_id, parse_secret
+from vault_service.settings import ProcessRole
 from vault_service.storage.unit_of_work import SqlUnitOfWork
 
 OLD = "whsec_" + base64.b64encode(b"old-secret-of-32-bytes-made-up-!").decode()
@@ -401,6 +406,47 @@ def test_what_ended_long_ago_is_forgotten(post: Post) -> None:
             )
     WebhookPost(uow=post.uow, endpoints=[]).run(threading.Event())
     assert [row[0] for row in post.rows()] == ["delivered", "dead", "waiting"]
+
+
+def test_what_no_worker_tries_any_more_is_dead(post: Post) -> None:
+    """The settings no longer name its endpoint; one that is merely late is left alone."""
+    for days in (3, 1):
+        post.put()
+        post.stage.sql(
+            "UPDATE webhook_deliveries SET next_at = now() - %s"
+            " WHERE id = (SELECT max(id::text)::uuid FROM webhook_deliveries)",
+            [timedelta(days=days)],
+        )
+    WebhookPost(uow=post.uow, endpoints=[]).run(threading.Event())
+    assert [(row[0], row[3]) for row in post.rows()] == [("dead", "abandoned"), ("waiting", None)]
+
+
+def test_a_worker_has_a_duty_for_each_endpoint_of_the_settings(
+    post: Post, receiver: Receiver, tmp_path: Path
+) -> None:
+    """An alarm of the whole service arrives where the settings say; bad ones end the start."""
+    settings = replace(
+        post.stage.settings_for(ProcessRole.WORKER),
+        webhook_urls=f"{receiver.url}/all alarm={receiver.url}/pager token={receiver.url}/billing",
+        webhook_secrets=f"{NEW} {OLD}",
+    )
+    built = build(settings)
+    try:
+        present(built.alarms).raise_now("made_up", "worker")
+        for duty in built.duties:
+            if duty.name.startswith("webhook"):
+                duty.run(threading.Event())
+    finally:
+        built.close()
+    got = {each.path for each in receiver.got if each.said["data"].get("alarm") == "made_up"}
+    assert got == {"/all", "/pager"}
+    assert all(each.signed_with(NEW) and each.signed_with(OLD) for each in receiver.got)
+    for wrong, named in (
+        ({"webhook_secrets": "whsec_" + "q" * 90}, "WEBHOOK_SECRETS"),
+        ({"webhook_ca_file": tmp_path / "none.pem"}, "WEBHOOK_CA_FILE"),
+    ):
+        with pytest.raises(SettingsError, match=named):
+            build(replace(settings, **wrong))  # type: ignore[arg-type]
 
 
 def test_a_page_is_newest_first(post: Post) -> None:

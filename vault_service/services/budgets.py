@@ -120,7 +120,8 @@ class Budgets:
         limits = self._limits[charge.ground, charge.category]
         spans = _spans(limits, tx.budgets.spent(charge.account), now)
         # The day's comes last: where both are spent, the hour's new beginning is of no use.
-        span = [each for each in spans if each.spent + charge.count > each.limit][-1]
+        # Where a rival gave values back meanwhile none is: the refusal stands, and says the day's.
+        span = ([each for each in spans if each.spent + charge.count > each.limit] or spans)[-1]
         self._raise(tx, EXHAUSTED, charge, span, observed=span.spent + charge.count)
         return DisclosureRefused(
             f"the budget for {charge.ground} is {span.limit} values per {span.name}, of which"

@@ -31,6 +31,8 @@ LEASE: Final = timedelta(seconds=60)
 FIRST_PAUSE_S: Final = 5.0
 LONGEST_PAUSE_S: Final = 6 * 3600.0
 ATTEMPTS: Final = 18
+# An endpoint that no worker has tried for so long is one that the settings no longer name.
+ABANDONED: Final = timedelta(days=2)
 KEEP_DELIVERED: Final = timedelta(days=7)
 KEEP_DEAD: Final = timedelta(days=90)
 BATCH: Final = 500
@@ -85,6 +87,7 @@ class WebhookPost:
             with self._uow.begin() as tx:
                 more = tx.webhooks.fan_out(self._wanted, BATCH) == BATCH
         with self._uow.begin() as tx:
+            tx.webhooks.abandon(ABANDONED)
             tx.webhooks.purge(delivered=KEEP_DELIVERED, dead=KEEP_DEAD, limit=BATCH)
 
 

@@ -111,6 +111,10 @@ class WebhookOutbox(Protocol):
         """How many deliveries are in each state."""
         ...
 
+    def abandon(self, after: timedelta) -> None:
+        """End deliveries that were due so long ago and that nobody has tried."""
+        ...
+
     def purge(self, *, delivered: timedelta, dead: timedelta, limit: int) -> int:
         """Delete deliveries that ended longer ago than this; how many."""
         ...

@@ -68,6 +68,11 @@ _REVIVE: Final = b"""
 UPDATE webhook_deliveries SET state = 'waiting', attempts = 0, next_at = now(), ended_at = NULL
 WHERE id = %b AND state = 'dead' RETURNING endpoint
 """
+# Due for so long, and nobody tried: the settings no longer name that endpoint.
+_ABANDON: Final = b"""
+UPDATE webhook_deliveries SET state = 'dead', ended_at = now(), last_error = 'abandoned'
+WHERE state = 'waiting' AND next_at < now() - %b::interval
+"""
 _COUNTS: Final = b"SELECT state, count(*) FROM webhook_deliveries GROUP BY state"
 _PURGE: Final = b"""
 WITH old AS MATERIALIZED (
@@ -167,6 +172,10 @@ class SqlWebhooks:
     def counts(self) -> dict[str, int]:
         """How many deliveries are in each state."""
         return dict(self._session.rows(_COUNTS))
+
+    def abandon(self, after: timedelta) -> None:
+        """End deliveries that were due so long ago and that nobody has tried."""
+        self._session.defer(_ABANDON, (after,))
 
     def purge(self, *, delivered: timedelta, dead: timedelta, limit: int) -> int:
         """Delete deliveries that ended longer ago than this; how many."""
