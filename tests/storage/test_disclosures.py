@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -259,12 +259,40 @@ def test_a_batch_of_claims_succeeds_each_for_itself(units: Units) -> None:
     assert set(_use(units, *claims)) == {tokens[0], tokens[1], tokens[3], tokens[4]}
 
 
-def test_a_disclosure_stands_once_in_a_batch(units: Units) -> None:
-    """One statement touches a row once, so the caller parts such claims."""
+def test_claims_on_one_grant_count_down_to_its_last_use(units: Units, database: Database) -> None:
+    """The first in the order of their entries get what is there; the last of them spends it."""
+    grant, other = build.active(units.console, uses=3), build.active(units.console, uses=2)
+    ids = sorted(uuid4() for _ in range(5))
+    claims = [
+        build.claim(grant, build.token(units.reveal, grant), entry=entry)
+        for entry in (ids[2], ids[4], ids[0], ids[3], ids[1])
+    ]
+    beside = build.claim(other, build.token(units.reveal, other))
+    used = _use(units, *claims[:2], beside, *claims[2:])
+    by_entry = {claim.entry: claim for claim in claims}
+    told = [used.get(by_entry[entry].jti) for entry in ids]
+    assert [None if row is None else (row.uses_left, row.state) for row in told] == [
+        (2, "active"),
+        (1, "active"),
+        (0, "spent"),
+        None,
+        None,
+    ]
+    assert [row.ended_at is not None for row in told if row] == [False, False, True]
+    assert (used[beside.jti].uses_left, used[beside.jti].state) == (1, "active")
+    assert (_row(units, grant.id).uses_left, _row(units, grant.id).state) == (0, "spent")
+    assert _row(units, other.id).uses_left == 1
+    for claim in claims:
+        spent = claim.jti in used
+        assert (_token_row(database, claim.jti)[1] == claim.entry) is spent
+
+
+def test_a_token_stands_once_in_a_batch(units: Units) -> None:
+    """Which of two equal claims was the one that counted could not be told."""
     grant = build.active(units.console, uses=2)
-    claims = [build.claim(grant, build.token(units.reveal, grant)) for _ in range(2)]
+    claim = build.claim(grant, build.token(units.reveal, grant))
     with pytest.raises(ValueError, match="twice"):
-        _use(units, *claims)
+        _use(units, claim, claim)
 
 
 def test_a_forged_grant_cannot_be_inserted_by_the_reveal_role(database: Database) -> None:

@@ -117,6 +117,28 @@ def test_d1_uses_and_used_tokens_agree_after_a_mixed_race(
         assert (row.uses_left, row.state) == (0, "spent")
 
 
+def test_d1_gathered_claims_on_one_grant_spend_no_more_than_it_has(
+    units: Units, pools: list[SqlUnitOfWork]
+) -> None:
+    """8 racers, each with all 12 tokens of a grant with 7 uses in one statement, and of another."""
+    for _ in range(10):
+        grant, other = build.active(units.console, uses=7), build.active(units.console, uses=12)
+        pairs = [(each, build.token(units.reveal, each)) for each in [grant, other] * 12]
+        won = _race(
+            pools,
+            [
+                [[build.claim(each, jti) for each, jti in pairs[racer:] + pairs[:racer]]]
+                for racer in range(RACERS)
+            ],
+        )
+        of_grant = [jti for each, jti in pairs if each is grant and won[jti]]
+        assert (len(of_grant), set(won.values())) == (7, {1})
+        assert sum(won.values()) == 7 + 12
+        with units.console.begin(read_only=True) as tx:
+            left = [tx.disclosures.get(BUCKET, each.id) for each in (grant, other)]
+        assert [(row.uses_left, row.state) for row in left if row] == [(0, "spent")] * 2
+
+
 def test_a_revocation_under_way_beats_the_use_that_waits_for_it(
     units: Units, pools: list[SqlUnitOfWork]
 ) -> None:

@@ -584,8 +584,8 @@ class Disclosures(Protocol):
         """Consume one use of each claim's token and grant, or neither; by jti what succeeded.
 
         One conditional statement: the token unused, unexpired, of this holder and grant; the
-        grant active, unexpired, of the claimed policy and with a use left. Each disclosure may
-        stand once in a call.
+        grant active, unexpired, of the claimed policy and with a use left. Claims on one grant
+        count down, in the order of their entries. Each token may stand once in a call.
         """
         ...
 

@@ -317,19 +317,17 @@ class Reveal:
             _spend_proofs(tx, works)
             waiting = [work for work in works if work.refusal is None]
             charged = self._charge(tx, waiting)
-            waiting = list(charged)
-            while waiting:
-                # A grant stands once in each statement; a second caller of it waits his turn.
-                turn = {work.grant.id: work for work in reversed(waiting) if work.grant}
-                used = tx.disclosures.use([_use(work) for work in turn.values()])
-                for work in turn.values():
-                    work.granted = used.get(work.claims.jti) if work.claims else None
-                    if work.granted is None:
-                        work.refusal = DisclosureRefused(
-                            "this disclosure token or its grant has been used up or ended",
-                            code="disclosure_spent",
-                        )
-                waiting = [work for work in waiting if work not in turn.values()]
+            # Of two callers who show one token in the same batch the first may use it.
+            first = {work.claims.jti: work for work in reversed(list(charged)) if work.claims}
+            used = tx.disclosures.use([_use(work) for work in first.values()])
+            for work in charged:
+                jti = work.claims.jti if work.claims else ""
+                work.granted = used.get(jti) if first.get(jti) is work else None
+                if work.granted is None:
+                    work.refusal = DisclosureRefused(
+                        "this disclosure token or its grant has been used up or ended",
+                        code="disclosure_spent",
+                    )
             self._budgets.refund(
                 tx, [charge for work, charge in charged.items() if work.granted is None]
             )

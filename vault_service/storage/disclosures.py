@@ -7,6 +7,7 @@ row and the token's row before it looks at either, so that no race can spend eit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -109,15 +110,17 @@ _GRANTS: Final = (
     + b" FROM unnest(%b::smallint[], %b::text[]) AS n (bucket, id)"
     + b" JOIN disclosures AS d ON d.bucket = n.bucket AND d.id = n.id"
 )
-# `claimed` takes both locks, the grant's first, in the order of the grants. Where a rival had
-# them, it waits, and the server then judges the conditions anew on both rows as the rival left
-# them: a condition that is no longer true drops the claim before anything is changed. The updates
-# find rows that this statement holds, so they cannot fail for one row and succeed for the other.
-# clock_timestamp(), because now() would stand still while waiting for a lock.
+# `held` takes both locks, the grant's first, in the order of the grants. Where a rival had them, it
+# waits, and the server then judges the conditions anew on both rows as the rival left them: a
+# condition that is no longer true drops the claim before anything is changed, and `uses_left` is
+# what the rival left. So each grant's claims can be counted off against it: the first in the order
+# of their entries get what is there. The updates find rows that this statement holds, so they
+# cannot fail for one row and succeed for the other. clock_timestamp(), because now() would stand
+# still while waiting for a lock.
 _USE: Final = (
     b"""
-WITH claimed AS MATERIALIZED (
-    SELECT d.bucket, d.id, t.jti, c.entry
+WITH held AS MATERIALIZED (
+    SELECT d.bucket, d.id, d.uses_left, t.jti, c.entry
     FROM unnest(%b::smallint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::uuid[])
         AS c (bucket, jti, disclosure, holder, policy, entry)
     JOIN disclosures AS d ON d.bucket = c.bucket AND d.id = c.disclosure
@@ -126,8 +129,14 @@ WITH claimed AS MATERIALIZED (
         AND d.expires_at > clock_timestamp()
         AND t.disclosure = d.id AND t.holder = c.holder AND t.used_at IS NULL
         AND t.expires_at > clock_timestamp()
-    ORDER BY d.bucket, d.id
+    ORDER BY d.bucket, d.id, t.jti
     FOR NO KEY UPDATE OF d, t
+), claimed AS MATERIALIZED (
+    SELECT * FROM (
+        SELECT held.*, row_number() OVER (PARTITION BY bucket, id ORDER BY entry) AS turn
+        FROM held
+    ) AS counted
+    WHERE turn <= uses_left
 ), used AS (
     UPDATE disclosure_tokens AS t
     SET used_at = clock_timestamp(), entry = c.entry
@@ -136,16 +145,19 @@ WITH claimed AS MATERIALIZED (
     RETURNING t.bucket, t.jti
 ), spent AS (
     UPDATE disclosures AS d
-    SET uses_left = d.uses_left - 1,
-        state = CASE WHEN d.uses_left = 1 THEN 'spent' ELSE d.state END,
-        ended_at = CASE WHEN d.uses_left = 1 THEN clock_timestamp() ELSE d.ended_at END
-    FROM claimed AS c
+    SET uses_left = d.uses_left - c.uses,
+        state = CASE WHEN d.uses_left = c.uses THEN 'spent' ELSE d.state END,
+        ended_at = CASE WHEN d.uses_left = c.uses THEN clock_timestamp() ELSE d.ended_at END
+    FROM (SELECT bucket, id, count(*) AS uses FROM claimed GROUP BY bucket, id) AS c
     WHERE d.bucket = c.bucket AND d.id = c.id
     RETURNING """
     + _COLUMNS
-    + b""", now() AS moment, c.jti
+    + b""", now() AS moment
 )
-SELECT spent.* FROM spent JOIN used ON used.bucket = spent.bucket AND used.jti = spent.jti
+SELECT spent.*, c.jti, c.uses_left - c.turn
+FROM claimed AS c
+JOIN spent ON spent.bucket = c.bucket AND spent.id = c.id
+JOIN used ON used.bucket = c.bucket AND used.jti = c.jti
 """
 )
 _EXPIRE: Final = b"""
@@ -326,12 +338,13 @@ class SqlDisclosures:
     def use(self, claims: Sequence[UseClaim]) -> dict[str, DisclosureRow]:
         """Consume one use of each claim's token and grant, or neither; by jti what succeeded.
 
-        The rows are as the use left them: `uses_left` is already one less.
+        The rows are as each use left them: several of one grant count down, and only the row of
+        its last use tells that it is spent.
         """
         if not claims:
             return {}
-        if len({claim.disclosure for claim in claims}) != len(claims):
-            raise ValueError("a disclosure stands twice among the claims")
+        if len({claim.jti for claim in claims}) != len(claims):
+            raise ValueError("a token stands twice among the claims")
         rows = self._session.rows(
             _USE,
             (
@@ -344,8 +357,8 @@ class SqlDisclosures:
             ),
         )
         if rows:
-            self._session.learn(rows[0][-2])
-        return {row[-1]: _disclosure(row) for row in rows}
+            self._session.learn(rows[0][-3])
+        return {row[-2]: _left(_disclosure(row), row[-1]) for row in rows}
 
     def expire_due(self, limit: int) -> list[DisclosureRow]:
         """Move active grants past their end to expired; the rows, without their evidence.
@@ -369,6 +382,13 @@ def _sealed(envelope: bytes, ciphertext: str, kek: str, kek_version: int) -> Sea
         envelope=envelope,
         wrapped_key=WrappedKey(kek=kek, kek_version=kek_version, ciphertext=ciphertext),
     )
+
+
+def _left(grant: DisclosureRow, uses: int) -> DisclosureRow:
+    """A grant as the use left it that was not the last of its statement."""
+    if uses == grant.uses_left:
+        return grant
+    return replace(grant, uses_left=uses, state="active", ended_at=None)
 
 
 def _disclosure(row: Row) -> DisclosureRow:
