@@ -7,6 +7,7 @@ from typing import Final
 from flask import Flask
 
 from vault_service.api import (
+    access_reviews,
     accounting,
     customers,
     disclosures,
@@ -44,6 +45,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     accounting.GROUP,
     holds.GROUP,
     erasures.GROUP,
+    access_reviews.GROUP,
     reveal.GROUP,
     principals.GROUP,
     ledger.GROUP,

@@ -37,6 +37,8 @@ from vault_service.domain.grounds import Policy
 from vault_service.errors import SettingsError
 from vault_service.outbound import HttpSender
 from vault_service.policy import loader
+from vault_service.services.access_reviews import PERIOD as REVIEW_PERIOD
+from vault_service.services.access_reviews import ReviewDuty, Reviewing
 from vault_service.services.accounting import Accounting
 from vault_service.services.adoption import Adoption
 from vault_service.services.alarms import Alarms
@@ -135,6 +137,8 @@ class Services:
     notices: Notices | None = None
     transparency: Transparency | None = None
     erasures: CustomerErasures | None = None
+    reviewing: Reviewing | None = None
+    review_duty: ReviewDuty | None = None
     erasing: Erasing | None = None
     honeytokens: Honeytokens | None = None
     webhooks: WebhookDesk | None = None
@@ -423,6 +427,7 @@ def _console(
             documents=documents,
             audit=told,
         ),
+        "reviewing": Reviewing(uow=uow, audit=told, alarms=Alarms(uow=uow, audit=told)),
         "erasures": CustomerErasures(uow=uow, audit=told),
         "holds": LegalHolds(uow=uow, documents=documents, audit=told),
         "policies": PolicyHistory(uow=uow, audit=told),
@@ -510,6 +515,7 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
         signer=_SigningKey(parts.transit("sign-ledger"), LEDGER_KEY),
         origin=_log_origin(settings),
     )
+    review_duty = ReviewDuty(uow=uow, audit=told, alarms=alarms, holder=_instance())
     erasing = Erasing(uow=uow, audit=told, horizon_days=settings.backup_horizon_days)
     housekeeping = Housekeeping(uow=uow, audit=told, holder=_instance())
     # With the patience of a caller, not of a job: rows are locked while Vault rewraps their keys.
@@ -539,8 +545,10 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
         "alarms": alarms,
         "housekeeping": housekeeping,
         "erasing": erasing,
+        "review_duty": review_duty,
         "duties": (
             Duty(name="housekeeping", period=HOUSEKEEPING_PERIOD, run=housekeeping.run),
+            Duty(name="access_reviews", period=REVIEW_PERIOD, run=review_duty.run),
             Duty(name="erasing", period=ERASING_PERIOD, run=erasing.run),
             Duty(name="rotation", period=ROTATION_PERIOD, run=rotation_work.run),
             Duty(name="key_census", period=CENSUS_PERIOD, run=census.run),

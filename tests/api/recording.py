@@ -16,6 +16,7 @@ from vault_service.domain.actors import Principal, Role
 from vault_service.domain.policy import Decision
 from vault_service.errors import NotAuthenticated, ServiceError
 from vault_service.policy.diff import Difference, Effect
+from vault_service.services.access_reviews import ReviewView
 from vault_service.services.accounting import Disclosed, DisclosedPage, DisclosedValue
 from vault_service.services.context import Caller
 from vault_service.services.customer_erasure import ErasureView
@@ -29,6 +30,7 @@ from vault_service.services.notices import CustomerNotice, NoticeLine
 from vault_service.services.policies import AdoptionPage, PolicyChanges, PolicyText
 from vault_service.services.policy_ports import AdoptionRow
 from vault_service.services.recipients import RecipientView
+from vault_service.services.review_ports import ReviewItem, ReviewRow
 from vault_service.services.rotation_ports import Reason, RotationRow, RotationState
 from vault_service.services.rotations import RotationPage, RotationView
 from vault_service.services.transparency import TransparencyReport, TransparencyRow
@@ -61,6 +63,7 @@ CUSTOMER = "cus_" + "0" * 26
 TOKEN = "tok_" + "0" * 28
 DISCLOSURE = "dis_" + "0" * 28
 RECIPIENT = "rec_" + "0" * 26
+REVIEW = "rev_" + "0" * 26
 HOLD = "hld_" + "0" * 28
 PRINCIPAL = "prn_" + "0" * 26
 ROTATION = "rot_" + "0" * 26
@@ -221,6 +224,24 @@ def evidence_answers() -> dict[str, Any]:
         ),
         "close_to": None,
     }
+
+
+def review_view() -> ReviewView:
+    """An access review as a use case answers it."""
+    item = ReviewItem(
+        principal=PRINCIPAL,
+        name="requester",
+        roles=("requester",),
+        decision=None,
+        decided_by=None,
+        decided_at=None,
+        review_due=NOW,
+        live_keys=1,
+        last_used_at=NOW,
+        open=True,
+    )
+    row = ReviewRow(id=REVIEW, opened_at=NOW, due=NOW, overdue_at=None, completed_at=None, now=NOW)
+    return ReviewView(row=row, items=(item,))
 
 
 def erasure_view() -> ErasureView:
@@ -615,6 +636,10 @@ def served(recording: Recording) -> Served:
             },
         ),
         accounting=_Simple(recording, {"page": disclosed_page()}),
+        reviewing=_Simple(
+            recording,
+            {"page": (review_view(),), "get": review_view(), "decide": review_view()},
+        ),
         erasures=_Simple(
             recording,
             {

@@ -199,6 +199,8 @@ def test_table_of_roles_is_the_permissions() -> None:
         "make, disable": (Action.MANAGE_PRINCIPALS,),
         "erase a customer": (Action.ERASE_CUSTOMER,),
         "read erasures": (Action.READ_ERASURES,),
+        "review other": (Action.REVIEW_ACCESS,),
+        "read access": (Action.READ_ACCESS_REVIEWS,),
         "place a legal": (Action.PLACE_HOLD, Action.RELEASE_HOLD, Action.READ_HOLD),
         "list legal": (Action.READ_HOLDS,),
         "confirm": (Action.CONFIRM_KEY,),

@@ -37,11 +37,12 @@ ALLOWED = {
     Role.OFFICER: "erase read_customer_disclosures read_disclosures read_evidence"
     " determine_disclosure decide_disclosure revoke_disclosure confirm_key read_principals"
     " record_recipient read_recipients open_evidence read_transparency place_hold release_hold"
-    " read_hold read_holds plant_honeytokens read_policies erase_customer read_erasures",
+    " read_hold read_holds plant_honeytokens read_policies erase_customer read_erasures"
+    " review_access read_access_reviews",
     Role.AUDITOR: "read_evidence read_principals read_keys read_rotations read_ledger"
-    " read_transparency read_holds read_policies read_erasures",
+    " read_transparency read_holds read_policies read_erasures read_access_reviews",
     Role.OPERATOR: "manage_principals read_principals read_keys rotate_keys read_rotations"
-    " read_policies manage_webhooks",
+    " read_policies manage_webhooks read_access_reviews",
 }
 
 

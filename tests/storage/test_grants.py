@@ -152,6 +152,9 @@ MAY_NOT = {
         "UPDATE erasures SET finished_at = now()",
         "INSERT INTO erasures (bucket, customer, requested_by, state) VALUES (1, 'a', 'b', 'done')",
         "DELETE FROM erasures",
+        "UPDATE access_reviews SET due = now()",
+        "UPDATE access_review_items SET principal = 'another'",
+        "DELETE FROM access_reviews",
         "SELECT * FROM erase_records_of(1::smallint, 'a', 'b', 1)",
     ],
     "vault_worker": [
@@ -352,6 +355,8 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         | {"holds.released_by", "holds.released_at", "holds.release_envelope"}
         | {f"holds.release_{name}" for name in ("wrapped_key", "kek", "kek_version")}
         | {f"erasures.{name}" for name in ("state", "confirmed_by", "started_at")}
+        | {"principals.review_due", "access_reviews.completed_at"}
+        | {f"access_review_items.{name}" for name in ("decision", "decided_by", "decided_at")}
         | {
             f"disclosures.{name}"
             for name in ("state", "submitted_at", "activated_at", "expires_at", "ended_at")
@@ -383,6 +388,7 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         | {f"disclosure_decisions.comment_{name}" for name in ("wrapped_key", "kek_version")}
         | {f"erasures.{name}" for name in ("state", "records", "clear_at", "finished_at")}
         | {f"erasures.{name}" for name in ("backup_horizon_days", "entry")}
+        | {"access_reviews.completed_at", "access_reviews.overdue_at"}
         | {f"holds.details_{name}" for name in ("wrapped_key", "kek_version")}
         | {f"holds.release_{name}" for name in ("wrapped_key", "kek_version")}
         | {f"recipients.details_{name}" for name in ("wrapped_key", "kek_version")}

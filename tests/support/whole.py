@@ -31,6 +31,7 @@ from vault_service.domain.actors import Principal, Role
 from vault_service.errors import ServiceError
 from vault_service.ledger.entries import Entry, Event, decode
 from vault_service.ledger.tiles import decode_bundle
+from vault_service.services.access_reviews import ReviewDuty, Reviewing
 from vault_service.services.context import Caller
 from vault_service.services.customer_erasure import CustomerErasures
 from vault_service.services.customers import Customers
@@ -253,6 +254,16 @@ class Stage:
     def evidence(self) -> EvidenceDocuments:
         """The use case."""
         return present(self.services.evidence)
+
+    @property
+    def reviewing(self) -> Reviewing:
+        """The use case."""
+        return present(self.services.reviewing)
+
+    @property
+    def review_duty(self) -> ReviewDuty:
+        """The worker's duty."""
+        return present(self.worker.review_duty)
 
     @property
     def erasures(self) -> CustomerErasures:

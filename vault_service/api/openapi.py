@@ -27,6 +27,7 @@ _PATH_WORDS: Final = {
     "modification": "A change of a customer's data, `mod_…`.",
     "disclosure": "A disclosure request, `dis_…`.",
     "rotation": "A rotation of a key, `rot_…`.",
+    "review": "An access review, `rev_…`.",
     "hold": "A legal hold, `hld_…`.",
     "version": "A version of the policy, the SHA-256 of its file in hexadecimal.",
     "principal": "A principal, `prn_…`, or `me`.",

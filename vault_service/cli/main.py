@@ -32,6 +32,7 @@ _LAZY: Final = {
     "modifications": _HERE + "modifications:group",
     "disclosures": _HERE + "disclosures:group",
     "evidence": _HERE + "evidence:group",
+    "access-reviews": _HERE + "access_reviews:group",
     "erasures": _HERE + "erasures:group",
     "holds": _HERE + "holds:group",
     "principals": _HERE + "principals:group",

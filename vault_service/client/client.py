@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from vault_service.client import models
+from vault_service.client.access_reviews import AccessReviews
 from vault_service.client.accounting import Accounting
 from vault_service.client.disclosures import Disclosures
 from vault_service.client.erasures import Erasures
@@ -79,6 +80,7 @@ class Client:
         self.honeytokens = Honeytokens(self._transport)
         self.webhooks = Webhooks(self._transport)
         self.recipients = Recipients(self._transport)
+        self.access_reviews = AccessReviews(self._transport)
         self.erasures = Erasures(self._transport)
         self.holds = Holds(self._transport)
         self.principals = Principals(self._transport)

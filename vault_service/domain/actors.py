@@ -41,6 +41,8 @@ class Principal:
     name: str
     roles: frozenset[Role]
     state: PrincipalState = PrincipalState.ACTIVE
+    # An access review that he is part of, or should have made, is overdue.
+    review_overdue: bool = False
 
 
 def _conflicts() -> Mapping[frozenset[Role], str]:
@@ -130,6 +132,8 @@ class Action(StrEnum):
     TAKE_DISCLOSURE_TOKEN = "take_disclosure_token"  # noqa: S105 -- the name of an action
     ERASE_CUSTOMER = "erase_customer"
     READ_ERASURES = "read_erasures"
+    REVIEW_ACCESS = "review_access"
+    READ_ACCESS_REVIEWS = "read_access_reviews"
     PLACE_HOLD = "place_hold"
     RELEASE_HOLD = "release_hold"
     READ_HOLD = "read_hold"
@@ -185,6 +189,8 @@ PERMISSIONS: Mapping[Action, frozenset[Role]] = MappingProxyType(
         Action.DECIDE_DISCLOSURE: _OFFICER,
         Action.REVOKE_DISCLOSURE: _OFFICER,
         Action.TAKE_DISCLOSURE_TOKEN: _REQUESTER,
+        Action.REVIEW_ACCESS: _OFFICER,
+        Action.READ_ACCESS_REVIEWS: frozenset((Role.OFFICER, Role.AUDITOR, Role.OPERATOR)),
         # It takes two officers: one asks, another confirms.
         Action.ERASE_CUSTOMER: _OFFICER,
         Action.READ_ERASURES: frozenset((Role.OFFICER, Role.AUDITOR)),
@@ -220,6 +226,17 @@ PERMISSIONS: Mapping[Action, frozenset[Role]] = MappingProxyType(
 )
 
 
+# What nobody may do while an access review that concerns him is overdue: reveal and approve.
+TAKEN_WHEN_OVERDUE: frozenset[Action] = frozenset(
+    (
+        Action.REVEAL,
+        Action.TAKE_DISCLOSURE_TOKEN,
+        Action.DETERMINE_DISCLOSURE,
+        Action.DECIDE_DISCLOSURE,
+    )
+)
+
+
 def permits(principal: Principal, action: Action) -> bool:
     """Whether one of the principal's roles allows the action; a disabled principal may nothing."""
     if principal.state is not PrincipalState.ACTIVE:
@@ -231,7 +248,13 @@ def require(principal: Principal, action: Action) -> None:
     """Return if the principal may do this.
 
     Raises:
-        Forbidden: no role of the principal allows the action.
+        Forbidden: no role of the principal allows the action, or an access review is overdue.
     """
     if not permits(principal, action):
         raise Forbidden(f"none of your roles allows this action: {action}")
+    if principal.review_overdue and action in TAKEN_WHEN_OVERDUE:
+        raise Forbidden(
+            "an access review is overdue",
+            code="access_review_overdue",
+            hint="officers review each other and all requesters: /v1/access-reviews",
+        )

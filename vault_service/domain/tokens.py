@@ -10,6 +10,7 @@ Text is Crockford base32 in lower case (`0123456789abcdefghjkmnpqrstvwxyz`), 5 b
     9 bbbb r…r llll      card-shaped: bucket in four digits, n-9 random digits, last four digits
     dis_ + bb + 26       bucket (its own, random), 130 random bits
     doc_ + bb + 26       likewise, a document of evidence
+    rev_ + 26
     hld_ + bb + 26       bucket of the customer, 130 random bits
     mod_ + bb + 26       bucket of its customer, 130 random bits
     prn_ + 26, req_ + 26, rec_ + 26, rot_ + 26
@@ -48,6 +49,7 @@ _PAIRS = tuple(high + low for high in ALPHABET for low in ALPHABET)
 _TOKEN = re.compile(r"tok_([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _CARD_TOKEN = re.compile(r"9([0-9]{4})[0-9]{8,14}", re.ASCII)
 _DISCLOSURE = re.compile(r"dis_([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
+_REVIEW = re.compile(r"rev_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _HOLD = re.compile(r"hld_([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _MODIFICATION = re.compile(r"mod_([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _CUSTOMER = re.compile(r"cus_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
@@ -305,6 +307,26 @@ def check_rotation_id(text: str, *, pointer: str | None = None) -> str:
     if _ROTATION.fullmatch(text) is None:
         raise InvalidInput(
             "this is not the name of a rotation", code="rotation_malformed", pointer=pointer
+        )
+    return text
+
+
+def new_review_id(*, token_bytes: TokenBytes = secrets.token_bytes) -> str:
+    """A name for an access review."""
+    return "rev_" + _random_text(_ID_CHARS, token_bytes)
+
+
+def check_review_id(text: str, *, pointer: str | None = None) -> str:
+    """The text, if it has the form of an access review's name.
+
+    Raises:
+        InvalidInput: `access_review_malformed`.
+    """
+    if _REVIEW.fullmatch(text) is None:
+        raise InvalidInput(
+            "this is not the name of an access review",
+            code="access_review_malformed",
+            pointer=pointer,
         )
     return text
 

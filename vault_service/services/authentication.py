@@ -96,6 +96,7 @@ class Authentication:
                 id=credential.principal,
                 name=credential.name,
                 roles=frozenset(Role(role) for role in credential.roles),
+                review_overdue=credential.review_overdue,
             ),
             key_id=key_id,
             request_id=request_id,

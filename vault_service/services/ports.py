@@ -33,6 +33,7 @@ from vault_service.services.modification_ports import Links, Modifications
 from vault_service.services.policy_ports import AdoptionRow
 from vault_service.services.recipient_ports import Recipients
 from vault_service.services.reencryption_ports import Reencryptions
+from vault_service.services.review_ports import AccessReviews
 from vault_service.services.rotation_ports import Census, Rotations, WrappedKeys
 from vault_service.services.webhook_ports import WebhookOutbox
 
@@ -205,6 +206,7 @@ class Credential:
     name: str
     roles: tuple[str, ...]
     principal_state: str
+    review_overdue: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -675,6 +677,11 @@ class Transaction(Protocol):
     @property
     def accounts(self) -> Accounts:
         """The repository of what was disclosed."""
+
+    @property
+    def access_reviews(self) -> AccessReviews:
+        """The repository of access reviews."""
+        ...
 
     @property
     def erasures(self) -> Erasures:

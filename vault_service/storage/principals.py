@@ -13,13 +13,23 @@ from vault_service.services.ports import ApiKeyRow, Credential, PrincipalRow
 from vault_service.storage.session import Row, Session
 from vault_service.storage.tables import api_keys, principals
 
+# Rights that nobody reviewed in time are gone, and so is the right to approve of officers who let
+# another's review pass.
 # `last_used_at` is right to the minute, so that a busy key is not a row that all must write.
 _CREDENTIAL: Final = b"""
 SELECT
     k.id, k.secret_hash, k.state,
     coalesce(k.expires_at <= now(), false),
     coalesce(k.last_used_at < now() - interval '60 seconds', true),
-    p.id, p.name, p.roles, p.state
+    p.id, p.name, p.roles, p.state,
+    CASE WHEN p.roles && ARRAY['officer', 'requester'] THEN
+        p.review_due <= now()
+        OR ('officer' = ANY(p.roles) AND EXISTS (
+            SELECT FROM principals AS q
+            WHERE q.id <> p.id AND q.state = 'active' AND q.roles && ARRAY['officer', 'requester']
+                AND q.review_due <= now()
+        ))
+    ELSE false END
 FROM api_keys AS k
 JOIN principals AS p ON p.id = k.principal
 WHERE k.id = """
@@ -84,6 +94,7 @@ class SqlPrincipals:
                 name=row[6],
                 roles=tuple(row[7]),
                 principal_state=row[8],
+                review_overdue=row[9],
             )
             for row in rows
         }

@@ -178,6 +178,40 @@ holds: Final = Table(
     Index("ix_holds_customer", "bucket", "customer"),
 )
 
+access_reviews: Final = Table(
+    "access_reviews",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _time("opened_at", nullable=False, now=True),
+    _time("due", nullable=False),
+    _time("overdue_at"),
+    _time("completed_at"),
+    Index(
+        "ix_access_reviews_open",
+        text("(completed_at IS NULL)"),
+        unique=True,
+        postgresql_where=text("completed_at IS NULL"),
+    ),
+)
+
+access_review_items: Final = Table(
+    "access_review_items",
+    metadata,
+    Column("review", Text, ForeignKey("access_reviews.id"), nullable=False),
+    Column("principal", Text, ForeignKey("principals.id"), nullable=False),
+    Column("roles", ARRAY(Text), nullable=False),
+    Column("decision", Text),
+    Column("decided_by", Text),
+    _time("decided_at"),
+    PrimaryKeyConstraint("review", "principal"),
+    CheckConstraint("decision IN ('keep', 'remove')", name="decision"),
+    CheckConstraint(
+        "(decision IS NULL) = (decided_by IS NULL) AND (decision IS NULL) = (decided_at IS NULL)",
+        name="decided_whole",
+    ),
+    CheckConstraint("decided_by <> principal", name="by_another"),
+)
+
 erasures: Final = Table(
     "erasures",
     metadata,
@@ -469,6 +503,13 @@ principals: Final = Table(
     Column("state", Text, nullable=False, server_default=text("'active'")),
     Column("created_by", Text, nullable=False),
     _time("created_at", nullable=False, now=True),
+    # When the rights to ask for plaintext or approve it end, unless somebody reviews them.
+    Column(
+        "review_due",
+        TIMESTAMP(timezone=True),
+        nullable=False,
+        server_default=text("now() + interval '6 months'"),
+    ),
     CheckConstraint("state IN ('active', 'disabled')", name="state"),
     CheckConstraint("cardinality(roles) > 0", name="has_role"),
 )

@@ -40,6 +40,7 @@ from vault_service.storage.proofs import SqlProofs
 from vault_service.storage.recipients import SqlRecipients
 from vault_service.storage.records import SqlRecords
 from vault_service.storage.reencryptions import SqlReencryptions
+from vault_service.storage.reviews import SqlAccessReviews
 from vault_service.storage.rotations import SqlRotations
 from vault_service.storage.session import Session
 from vault_service.storage.webhooks import SqlWebhooks
@@ -134,6 +135,11 @@ class SqlTransaction:
     def evidence(self) -> SqlEvidence:
         """Evidence documents."""
         return SqlEvidence(self._session)
+
+    @property
+    def access_reviews(self) -> SqlAccessReviews:
+        """Access reviews."""
+        return SqlAccessReviews(self._session)
 
     @property
     def erasures(self) -> SqlErasures:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from vault_service.services.access_reviews import Reviewing
 from vault_service.services.accounting import Accounting
 from vault_service.services.authentication import Authentication
 from vault_service.services.customer_erasure import CustomerErasures
@@ -109,6 +110,10 @@ class Served(Protocol):
     @property
     def evidence(self) -> EvidenceDocuments | None:
         """Documents of evidence."""
+
+    @property
+    def reviewing(self) -> Reviewing | None:
+        """Access reviews."""
 
     @property
     def erasures(self) -> CustomerErasures | None:
