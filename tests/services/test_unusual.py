@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.whole import Stage, refusal
+from tests.support.whole import Stage, numbers, refusal, standing
 from vault_service.errors import DisclosureRefused
 from vault_service.ledger.entries import Event
 from vault_service.services import unusual
 from vault_service.services.alarms import Alarms
 from vault_service.services.unusual import Unusual
+from vault_service.services.views import Revealed
 
 
 class Clock:
@@ -113,3 +114,24 @@ def test_searches_that_find_nothing_are_counted(
     assert times(stage, "odd") == []
     stage.reading.search(support, data_class="payment_card", values=["6011000990139424"])
     assert times(stage, "odd") == [(support.principal.id, 1)]
+
+
+def test_a_value_that_does_not_open_is_one_alarm_for_the_reveal(stage: Stage) -> None:
+    """Its entry names the records; the others are revealed."""
+    customer = stage.customer()
+    good, first, second = (
+        stage.card(customer, number) for number in ("4242424242424242", *numbers(2, start=90_100))
+    )
+    stage.sql(
+        "UPDATE records SET envelope = overlay(envelope PLACING '\\x00' FROM length(envelope))"
+        " WHERE token = ANY(%s)",
+        [[first, second]],
+    )
+    proof = stage.token(stage.granted(standing(good, first, second)).id)
+    with stage.told(Event.ALARM_RAISED) as told:
+        results = stage.reveal(proof, good, first, second).results
+    assert isinstance(results[0], Revealed)
+    assert [getattr(each, "code", None) for each in results[1:]] == ["value_unreadable"] * 2
+    (entry,) = (each for each in told if each.reason == "value_unreadable")
+    assert entry.tokens == (first, second)
+    stage.erasure.erase(stage.caller("billing"), [first, second])

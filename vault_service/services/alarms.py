@@ -85,16 +85,14 @@ class Alarms:
             "limit": limit,
         }
         numbers = {name: value for name, value in told.items() if value is not None}
-        _log.error(
-            "alarm",
-            alarm=alarm,
-            principal=principal,
-            customer=customer,
-            grant=grant.id if grant else None,
-            tokens=list(tokens) or None,
-            **_key(key),
-            **numbers,
-        )
+        about = {
+            "principal": principal,
+            "customer": customer,
+            "grant": grant.id if grant else None,
+            "tokens": list(tokens) or None,
+        }
+        known = {name: value for name, value in about.items() if value is not None}
+        _log.error("alarm", alarm=alarm, **known, **_key(key), **numbers)
         entries = self._audit.entries(
             Event.ALARM_RAISED,
             caller,

@@ -22,8 +22,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-import structlog
-
 from keys.envelope import Context, open_
 from keys.errors import CiphertextRejected
 from keys.secret import Secret
@@ -72,8 +70,6 @@ MAX_TOKENS: Final = 1000
 # Callers of one batch: each may bring up to 1,000 values, so fewer share one than elsewhere.
 MAX_BATCH: Final = 64
 ACTOR: Final = "reveal"
-
-_log = structlog.get_logger(__name__)
 
 
 class ValueUnreadable(ServiceError):
@@ -205,8 +201,9 @@ class Reveal:
         )
         try:
             return self._calls.submit(asked, deadline=caller.deadline)
-        except DisclosureRefused:
-            self._refused.note(caller)
+        except DisclosureRefused as refusal:
+            if not _asks_for_nonce(refusal):
+                self._refused.note(caller)
             raise
 
     def _run(self, asked: list[_Asked]) -> list[RevealAnswer | Exception]:
@@ -369,8 +366,8 @@ class Reveal:
             )
 
     def _entries(self, work: _Work, now: datetime) -> list[OutboxEntry]:
-        if work.refusal is not None and work.refusal.code == "use_dpop_nonce":
-            return []  # how every caller learns the nonce: nothing was refused yet
+        if _asks_for_nonce(work.refusal):
+            return []
         jti = {"jti": work.claims.jti} if work.claims else {}
         if work.refusal is not None or work.granted is None:
             return self._audit.entries(
@@ -420,6 +417,15 @@ class Reveal:
         if grant is None or work.granted is None:  # nothing is opened without a committed use
             return Unavailable("the use was not committed", code="internal_error")
         results = [self._value(work, grant, token) for token in work.asked.tokens]
+        broken = [
+            token
+            for token, result in zip(work.asked.tokens, results, strict=True)
+            if isinstance(result, ValueUnreadable)
+        ]
+        if broken:
+            self._alarms.raise_now(
+                ValueUnreadable.code, work.asked.caller, tokens=broken, grant=grant
+            )
         receipt = Receipt(
             entry=work.entry,
             grant=grant.id,
@@ -445,7 +451,6 @@ class Reveal:
             plain = _plain(record, work.keys.get(token))
         except CiphertextRejected:
             # Somebody changed the row, or Vault's key is not the one that wrapped it.
-            _log.error("alarm", alarm="value_unreadable", token=token, grant=grant.id)
             return ValueUnreadable("this value does not open; an alarm was raised")
         if token in work.substituted:
             return KeySubstituted("the ledger tells of another key; an alarm was raised")
@@ -455,6 +460,11 @@ class Reveal:
         except DisclosureRefused as refusal:
             return refusal
         return Revealed(id=token, data_class=record.data_class, value=value)
+
+
+def _asks_for_nonce(refusal: ServiceError | None) -> bool:
+    """Whether this is how every caller learns the nonce: nothing was refused yet."""
+    return refusal is not None and refusal.code == "use_dpop_nonce"
 
 
 def _drop_gone(tx: Transaction, works: Sequence[_Work]) -> None:
