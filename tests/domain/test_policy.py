@@ -518,6 +518,7 @@ OF_CUSTOMER = Instrument(
         (COVERED, Scope(tokens=("tok_1", "tok_3")), {("scope_exceeds_instrument", "/tokens")}),
         (COVERED, Scope(customer="c"), {("scope_exceeds_instrument", "/classes")}),
         (OF_CUSTOMER, Scope(customer="c"), {}),
+        (replace(OF_CUSTOMER, classes=("communication",)), Scope(customer="c"), {}),
         (OF_CUSTOMER, Scope(customer="d"), {("scope_exceeds_instrument", "/classes")}),
         (OF_CUSTOMER, Scope(tokens=("tok_9",), customers=("c",)), {}),
         (

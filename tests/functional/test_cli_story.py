@@ -251,11 +251,17 @@ def test_people_read_tables(cli: Cli, service: Running, token: str) -> None:
         ),
         (("disclosures", "reveal", grant), (token, NUMBER)),
         (
-            ("customers", "disclosures", customer),
+            ("customers", "disclosures", customer, "--as", "support"),
             ("payment_card: ", "555555******4444", "counterparty", "protect_from_harm (D1)"),
         ),
-        (("customers", "notice", customer), ("NOTICE OF DISCLOSURES", customer, "payment card")),
-        (("disclosures", "report", "--year", "1999"), ("Disclosures in 1999", "protect from harm")),
+        (
+            ("customers", "notice", customer, "--as", "support"),
+            ("NOTICE OF DISCLOSURES", customer, "payment card"),
+        ),
+        (
+            ("disclosures", "report", "--year", "1999", *officer),
+            ("Disclosures in 1999", "all disclosures"),
+        ),
         (("principals", "list"), ("officer-1", "billing")),
         (("principals", "show", "--as", "billing"), ("billing", "key_", "active")),
         (("policy", "show"), ("legal_process", "2 after determination", "30 d, stands")),
@@ -275,18 +281,31 @@ def test_people_read_tables(cli: Cli, service: Running, token: str) -> None:
 def test_what_was_disclosed_is_accounted_for(cli: Cli, tmp_path: Path) -> None:
     """To the customer, in files of his own; to the public, in a file that is not overwritten."""
     first, second = (cli("customers", "create", name("crm")).body["id"] for _ in range(2))
-    listed = cli("customers", "disclosures", first)
+    listed = cli("customers", "disclosures", first, "--as", "support")
     assert (listed.code, listed.body) == (0, {"items": []})
     folder = tmp_path / "notices"
-    assert cli("customers", "notice", first, second).code == ExitCode.USAGE
-    made = cli("customers", "notice", first, second, "--format", "html", "--out", str(folder))
+    assert cli("customers", "notice", "--as", "support", first, second).code == ExitCode.USAGE
+    made = cli(
+        "customers",
+        "notice",
+        "--as",
+        "support",
+        first,
+        second,
+        "--format",
+        "html",
+        "--out",
+        str(folder),
+    )
     assert sorted(made.body["written"]) == sorted(
         str(folder / f"notice-{each}.html") for each in (first, second)
     )
     assert first in (folder / f"notice-{first}.html").read_text(encoding="utf-8")
-    again = cli("customers", "notice", first, "--format", "html", "--out", str(folder))
+    again = cli(
+        "customers", "notice", "--as", "support", first, "--format", "html", "--out", str(folder)
+    )
     assert again.error == "file_error"
-    assert cli("customers", "notice", "cus_x").error == "customer_not_found"
+    assert cli("customers", "notice", "--as", "support", "cus_x").error == "customer_not_found"
     out = tmp_path / "report.html"
     head = ("disclosures", "report", "--as", "auditor", "--year")
     assert cli(*head, "1999", "--format", "html", "--out", str(out)).code == 0
