@@ -10,7 +10,7 @@ from typing import Final
 import click
 from rich.text import Text
 
-from vault_service import hardening, settings
+from vault_service import hardening, logs, settings
 from vault_service.cli import rotation_commands, screen
 from vault_service.cli.commands import PlainCommand
 from vault_service.cli.exits import ExitCode
@@ -18,6 +18,7 @@ from vault_service.cli.key_commands import group
 from vault_service.cli.ledger_files import progress_bar
 from vault_service.cli.session import session
 from vault_service.services.binding_check import Checked
+from vault_service.settings import LogFormat
 
 # The group with all that is in it: importing the other commands is what makes them join.
 __all__ = ["group", "rotation_commands"]
@@ -84,7 +85,10 @@ def reencrypt(key: str, *, yes: bool) -> None:
     if not yes:
         click.confirm(f"Open and seal anew every value under {key}?", abort=True, err=True)
     hardening.forbid_dumps()
-    with bootstrap.reencryption(settings.load()) as use_case, progress_bar("Sealing") as bar:
+    read = settings.load()
+    form = LogFormat.JSON if session().as_json else read.log_format
+    logs.configure(process="reencrypt", level=read.log_level, form=form, file=read.log_file)
+    with bootstrap.reencryption(read) as use_case, progress_bar("Sealing") as bar:
         task = bar.add_task("records", total=None)
         found = use_case.run(key, progress=lambda count: bar.update(task, completed=count))
     refused = found.ended.refused if found.ended else found.refused
