@@ -9,6 +9,7 @@ from flask import Flask
 from vault_service.api import (
     access_reviews,
     accounting,
+    communications,
     customers,
     disclosures,
     docs,
@@ -39,6 +40,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     customers.GROUP,
     tokens.GROUP,
     modifications.GROUP,
+    communications.GROUP,
     disclosures.GROUP,
     evidence.GROUP,
     recipients.GROUP,

@@ -47,6 +47,7 @@ from vault_service.services.audit import Audit
 from vault_service.services.authentication import Authentication
 from vault_service.services.binding_check import BindingCheck
 from vault_service.services.budgets import Budgets
+from vault_service.services.communications import Communications
 from vault_service.services.customer_erasure import CustomerErasures
 from vault_service.services.customers import Customers
 from vault_service.services.disclosure_token import TokenIssuer, TokenVerifier
@@ -127,6 +128,7 @@ class Services:
     modifications: Modifications | None = None
     links: CustomerLinks | None = None
     customers: Customers | None = None
+    communications: Communications | None = None
     reading: Reading | None = None
     principals: Principals | None = None
     disclosures: Disclosures | None = None
@@ -383,6 +385,9 @@ def _ingest(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
     return {
         "tokenization": Tokenization(
             uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told
+        ),
+        "communications": Communications(
+            uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told, honeytokens=guard
         ),
         "modifications": Modifications(
             uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told, honeytokens=guard

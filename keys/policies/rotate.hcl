@@ -155,6 +155,20 @@ path "${mount}/keys/fingerprint-postal-address/trim" {
   allowed_parameters = { "min_available_version" = [] }
 }
 
+path "${mount}/keys/fingerprint-communication" { capabilities = ["read"] }
+path "${mount}/keys/fingerprint-communication/rotate" {
+  capabilities = ["update"]
+  denied_parameters = { "*" = [] }
+}
+path "${mount}/keys/fingerprint-communication/config" {
+  capabilities = ["update"]
+  allowed_parameters = { "min_encryption_version" = [], "min_decryption_version" = [] }
+}
+path "${mount}/keys/fingerprint-communication/trim" {
+  capabilities = ["update"]
+  allowed_parameters = { "min_available_version" = [] }
+}
+
 path "${mount}/keys/fingerprint-customer-ref" { capabilities = ["read"] }
 path "${mount}/keys/fingerprint-customer-ref/rotate" {
   capabilities = ["update"]

@@ -125,6 +125,12 @@ def version_view() -> VersionView:
     )
 
 
+def communication_view(**changes: Any) -> TokenView:
+    """A communication as a use case answers it."""
+    mask = {"direction": "inbound", "kind": "email", "media_type": "message/rfc822", "size": 5}
+    return token_view(data_class="communication", mask=mask, **changes)
+
+
 def principal_view() -> PrincipalView:
     """A principal as a use case answers it."""
     key = KeyView(
@@ -606,6 +612,13 @@ def served(recording: Recording) -> Served:
             },
         ),
         links=_Simple(recording, {"link": True, "unlink": None}),
+        communications=_Simple(
+            recording,
+            {
+                "keep": communication_view(),
+                "page": TokenPage(items=(communication_view(),), next=None),
+            },
+        ),
         principals=_Simple(
             recording,
             {

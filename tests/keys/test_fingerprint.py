@@ -24,7 +24,7 @@ def test_same_value_same_fingerprint(world: World) -> None:
 def test_a5_fingerprints_depend_on_the_class(world: World) -> None:
     """The same value in two classes has two fingerprints, by key and by message."""
     classes = ["payment_card", "telephone", "business_name", "contact_name"]
-    classes += ["email_address", "postal_address", "customer_ref", "request"]
+    classes += ["email_address", "postal_address", "communication", "customer_ref", "request"]
     prints = Fingerprinter(world.role("ingest")).compute([(name, CARD) for name in classes])
     assert len({print_.digest for print_ in prints}) == len(classes)
 

@@ -33,6 +33,7 @@ FINGERPRINTS = tuple(
         "contact-name",
         "email-address",
         "postal-address",
+        "communication",
         "customer-ref",
         "request",
     )

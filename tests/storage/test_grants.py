@@ -19,6 +19,13 @@ MASKED = ", ".join(f'"{c.name}"' for c in records.c if c.name not in SEALED_COLU
 MAY_NOT = {
     "vault_ingest": [
         "SELECT * FROM evidence_chunks",
+        "SELECT * FROM communication_chunks",
+        "INSERT INTO communication_chunks VALUES (1, 'a', 1, '')",
+        "DELETE FROM communication_chunks",
+        "DELETE FROM communications",
+        "UPDATE communications SET kept_at = NULL",
+        "INSERT INTO communications (bucket, token, customer, kept_at) VALUES (1, 'a', 'b', now())",
+        "SELECT * FROM purge_communications('0'::interval, 1)",
         "SELECT envelope FROM records",
         "SELECT wrapped_key FROM records",
         "SELECT * FROM records",
@@ -63,6 +70,10 @@ MAY_NOT = {
         "INSERT INTO disclosure_instruments (bucket) VALUES (1)",
         "SELECT * FROM evidence_documents",
         "SELECT * FROM evidence_chunks",
+        "UPDATE communications SET size = 1",
+        "UPDATE communication_chunks SET sealed = ''",
+        "DELETE FROM communication_chunks",
+        "SELECT * FROM drop_communication(1::smallint, 'a')",
         "INSERT INTO records (bucket, token) VALUES (1, 'a')",
         "UPDATE records SET expires_at = now()",
         "UPDATE records SET envelope = ''",
@@ -91,6 +102,8 @@ MAY_NOT = {
         "DELETE FROM reveals",
     ],
     "vault_console": [
+        "SELECT * FROM communications",
+        "SELECT * FROM communication_chunks",
         "UPDATE evidence_documents SET digest = ''",
         "UPDATE evidence_documents SET wrapped_key = ''",
         "UPDATE evidence_chunks SET sealed = ''",
@@ -158,6 +171,9 @@ MAY_NOT = {
         "SELECT * FROM erase_records_of(1::smallint, 'a', 'b', 1)",
     ],
     "vault_worker": [
+        "SELECT * FROM communications",
+        "SELECT * FROM communication_chunks",
+        "DELETE FROM communications",
         "SELECT digest FROM evidence_documents",
         "SELECT sealed FROM evidence_chunks",
         "UPDATE evidence_documents SET referred_at = NULL",
@@ -428,6 +444,10 @@ def test_the_erasing_functions_are_pinned_and_owned_by_the_owner(database: Datab
         "apply_modification",
         "forget_versions",
         "forget_changes",
+        "add_communication_chunks",
+        "keep_communication",
+        "drop_communication",
+        "purge_communications",
     }
     assert all(row[1:] == (True, ["search_path=pg_catalog, pg_temp"], True) for row in rows)
 

@@ -32,6 +32,7 @@ from vault_service.errors import ServiceError
 from vault_service.ledger.entries import Entry, Event, decode
 from vault_service.ledger.tiles import decode_bundle
 from vault_service.services.access_reviews import ReviewDuty, Reviewing
+from vault_service.services.communications import Communications
 from vault_service.services.context import Caller
 from vault_service.services.customer_erasure import CustomerErasures
 from vault_service.services.customers import Customers
@@ -219,6 +220,11 @@ class Stage:
     def customers(self) -> Customers:
         """The use case."""
         return present(self.services.customers)
+
+    @property
+    def communications(self) -> Communications:
+        """The use case."""
+        return present(self.services.communications)
 
     @property
     def reading(self) -> Reading:

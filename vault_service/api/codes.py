@@ -29,6 +29,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "member_repeated": "An object names a member twice.",
         "nesting_too_deep": "The body nests too deep.",
         "number_out_of_range": "A number is larger than can be kept.",
+        "header_invalid": "A header of the call is missing or wrong.",
         "parameter_repeated": "A parameter of the query stands twice.",
         "idempotency_key_malformed": "The Idempotency-Key is too long, or not visible ASCII.",
         # its shape
@@ -300,6 +301,9 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "secret_id_missing": "The service cannot log in to the key service at the moment.",
         "secret_id_intercepted": "Somebody else took a login of this service; an alarm.",
         "key_not_ready": "A key is not as declared; nothing was done.",
+        "communication_too_large": "A communication is larger than this service keeps.",
+        "data_key_retired": "A key was rotated during the upload; send it again.",
+        "upload_ended": "The upload was given up before its end; send it again.",
         "value_unreadable": "The stored value could not be verified; an alarm.",
         "wrapped_key_substituted": "The ledger tells of another key than this value's; an alarm.",
         "document_unreadable": "A sealed document could not be verified; an alarm.",

@@ -46,6 +46,7 @@ class ClassRule:
         fields: what a disclosure can be restricted to; a class whose values are plain strings has
             the one field `value`.
         tokenizable: whether `POST /v1/tokens` takes such values.
+        streamed: whether such values are sealed in chunks and only ever streamed.
     """
 
     data_class: DataClass
@@ -53,6 +54,7 @@ class ClassRule:
     kek: str
     fields: tuple[str, ...]
     tokenizable: bool
+    streamed: bool = False
 
 
 CARD_KEK = "records-card"
@@ -70,6 +72,7 @@ def _rule(
     *fields: str,
     category: Category = Category.PERSONAL_AND_ACCOUNT,
     tokenizable: bool = True,
+    streamed: bool = False,
 ) -> tuple[DataClass, ClassRule]:
     rule_ = ClassRule(
         data_class=data_class,
@@ -77,6 +80,7 @@ def _rule(
         kek=kek,
         fields=fields,
         tokenizable=tokenizable,
+        streamed=streamed,
     )
     return data_class, rule_
 
@@ -109,6 +113,7 @@ RULES: Mapping[DataClass, ClassRule] = MappingProxyType(
                 WHOLE,
                 category=Category.COMMUNICATION_CONTENTS,
                 tokenizable=False,
+                streamed=True,
             ),
         )
     )

@@ -1,5 +1,7 @@
 """What the worker does by itself: expired tokens, grants and stored answers come to their end.
 
+Of communications that were erased, and of uploads that died, the chunks are deleted here.
+
 Everything here is already without effect when it is found: reads and reveals look at the clock.
 One worker is at it at a time, by a locked row; a worker that dies leaves the rest to the next.
 """
@@ -28,6 +30,10 @@ BATCH: Final = 500
 DOCUMENT_LIFE: Final = timedelta(days=7)
 # Each has up to 160 chunks that go with it.
 DOCUMENTS: Final = 20
+# How long an upload of a communication may be under way: far longer than any is let go on.
+UPLOAD_LIFE: Final = timedelta(hours=1)
+# Each has up to 401 chunks that go with it.
+UPLOADS: Final = 10
 # How long a repeated request is recognised.
 ANSWER_LIFE: Final = timedelta(hours=24)
 
@@ -44,12 +50,13 @@ class Swept:
     proofs: int = 0
     documents: int = 0
     changes: int = 0
+    uploads: int = 0
 
     @property
     def more(self) -> bool:
         """Whether a kind filled its batch, so that another round is due at once."""
         full = BATCH in (self.tokens, self.grants, self.answers, self.proofs, self.changes)
-        return full or self.documents == DOCUMENTS
+        return full or self.documents == DOCUMENTS or self.uploads == UPLOADS
 
 
 class Housekeeping:
@@ -117,6 +124,7 @@ class Housekeeping:
                 tx.outbox.append(entries)
             answers = tx.idempotency.purge(ANSWER_LIFE, BATCH)
             proofs = tx.proofs.purge(BATCH)
+            uploads = tx.communications.purge(UPLOAD_LIFE, UPLOADS)
         return Swept(
             tokens=len(expired),
             grants=len(ended),
@@ -124,10 +132,12 @@ class Housekeeping:
             proofs=proofs,
             documents=len(documents),
             changes=len(changes),
+            uploads=len(uploads),
         )
 
 
 def _tell(swept: Swept) -> None:
     count = swept.tokens + swept.grants + swept.answers + swept.documents + swept.changes
+    count += swept.uploads
     if count:
         _log.info("swept", tokens=swept.tokens, grant=swept.grants, count=count)

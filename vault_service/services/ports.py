@@ -22,6 +22,7 @@ from vault_service.services.accounting_ports import Accounts
 from vault_service.services.alarm_ports import AlarmMarks
 from vault_service.services.binding_ports import Binding, Bindings
 from vault_service.services.budget_ports import BudgetBook
+from vault_service.services.communication_ports import Communications
 from vault_service.services.dpop_ports import Proofs
 from vault_service.services.erasure_ports import Erasures
 from vault_service.services.evidence_ports import Evidence
@@ -696,6 +697,11 @@ class Transaction(Protocol):
     @property
     def proofs(self) -> Proofs:
         """The repository of nonces and used proofs."""
+        ...
+
+    @property
+    def communications(self) -> Communications:
+        """Chunks of communications."""
         ...
 
     @property

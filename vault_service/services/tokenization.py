@@ -43,6 +43,13 @@ from vault_service.services.ports import (
     Transaction,
     UnitOfWork,
 )
+from vault_service.services.record_writing import (
+    FIRST_VERSION,
+    FloorRaised,
+    Identity,
+    leaf_of,
+    upsert,
+)
 from vault_service.services.views import TokenizeAnswer, TokenView, token_view
 
 MAX_ITEMS: Final = 1000
@@ -50,7 +57,6 @@ REFERENCE_LENGTH: Final = 200
 # Tries at one batch. A card-shaped token of 13 digits has 10^4 forms for one bucket and last four,
 # so a draw that is taken is drawn again; this many in a row mean that the space is full.
 MAX_TRIES: Final = 8
-FIRST_VERSION: Final = 1
 FORMATS: Final = ("opaque", "card")
 # Who ends an expired record that stands in the way of a new one: nobody asked for it.
 ACTOR: Final = "tokenization"
@@ -80,10 +86,6 @@ class TokenizeRequest:
     body: bytes | None = field(default=None, repr=False)
 
 
-# What makes two items the same record: bucket, customer, class, fingerprint, variant.
-_Identity = tuple[int, str, str, bytes, str]
-
-
 @dataclass(slots=True)
 class _Item:
     """An item that passed its checks, on its way to a result."""
@@ -98,7 +100,7 @@ class _Item:
     key_version: int = 0
 
     @property
-    def identity(self) -> _Identity:
+    def identity(self) -> Identity:
         return self.bucket, self.item.customer, self.value.data_class, self.digest, self.variant
 
 
@@ -194,7 +196,7 @@ class Tokenization:
 
     def _write(self, works: Sequence[_Work]) -> None:
         """Try until the batch holds; whatever stood in the way is drawn or wrapped anew."""
-        refused: set[_Identity] = set()
+        refused: set[Identity] = set()
         for _ in range(MAX_TRIES):
             offered = self._offer(works, refused)
             try:
@@ -209,7 +211,7 @@ class Tokenization:
                     ) from fault
                 refused |= found
                 continue
-            except _FloorRaisedError as floor:
+            except FloorRaised as floor:
                 # A rotation began while these keys waited in the pool.
                 self._data_keys.discard(floor.kek)
                 continue
@@ -218,16 +220,16 @@ class Tokenization:
             return
         raise Unavailable("no free token could be drawn", code="token_space_exhausted")
 
-    def _offer(self, works: Sequence[_Work], refused: set[_Identity]) -> dict[_Identity, NewRecord]:
+    def _offer(self, works: Sequence[_Work], refused: set[Identity]) -> dict[Identity, NewRecord]:
         """Seal each distinct value once; equal items of the batch share the longest life."""
-        merged: dict[_Identity, tuple[_Item, datetime | None]] = {}
+        merged: dict[Identity, tuple[_Item, datetime | None]] = {}
         for item in (item for work in works for item in work.items):
             first, until = merged.get(item.identity, (item, item.item.expires_at))
             merged[item.identity] = first, _later(until, item.item.expires_at)
-        by_kek: dict[str, list[_Identity]] = defaultdict(list)
+        by_kek: dict[str, list[Identity]] = defaultdict(list)
         for identity in merged.keys() - refused:
             by_kek[rule(DataClass(identity[2])).kek].append(identity)
-        offered: dict[_Identity, NewRecord] = {}
+        offered: dict[Identity, NewRecord] = {}
         for kek, identities in by_kek.items():
             for identity, key in zip(
                 identities, self._data_keys.take(kek, len(identities)), strict=True
@@ -262,7 +264,7 @@ class Tokenization:
         self,
         tx: Transaction,
         works: Sequence[_Work],
-        offered: Mapping[_Identity, NewRecord],
+        offered: Mapping[Identity, NewRecord],
     ) -> list[tuple[_Work, TokenizeAnswer | ServiceError]]:
         """The unit of work. Answers count only once it has committed."""
         fresh, repeated = self._claim(tx, works)
@@ -272,9 +274,9 @@ class Tokenization:
                 (UUID(work.entry), [i.identity for i in work.items if i.identity in offered])
                 for work in fresh
             ),
-            lambda identity: _leaf(offered[identity]),
+            lambda identity: leaf_of(offered[identity]),
         )
-        stands, ended = _upsert(
+        stands, ended = upsert(
             tx, [replace(offered[identity], binding=binding) for identity, binding in bound.items()]
         )
         now = tx.clock.now()
@@ -363,9 +365,9 @@ class Tokenization:
             },
         )
 
-    def _refused(self, offered: Mapping[_Identity, NewRecord]) -> set[_Identity]:
+    def _refused(self, offered: Mapping[Identity, NewRecord]) -> set[Identity]:
         """Find the items that the database will not take, each tried alone and undone."""
-        refused: set[_Identity] = set()
+        refused: set[Identity] = set()
         for identity, record in offered.items():
             try:
                 with self._uow.begin() as tx:
@@ -376,14 +378,6 @@ class Tokenization:
             except RowRefused:
                 refused.add(identity)
         return refused
-
-
-class _FloorRaisedError(Exception):
-    """The batch carries a KEK version that a rotation has retired from writing."""
-
-    def __init__(self, kek: str) -> None:
-        super().__init__(kek)
-        self.kek = kek
 
 
 def _prepare(work: _Work, today: date) -> None:
@@ -447,52 +441,6 @@ def _draw(item: _Item) -> str:
     if item.item.format == "card" and item.value.last_four and item.value.digits_length:
         return tokens.new_card_token(item.bucket, item.value.digits_length, item.value.last_four)
     return tokens.new_token(item.bucket)
-
-
-def _upsert(
-    tx: Transaction, rows: Sequence[NewRecord]
-) -> tuple[dict[_Identity, MaskedRecord], dict[str, list[str]]]:
-    """Write the rows and find out about each that did not take.
-
-    Returns:
-        What now stands for each row, and the tokens by customer of expired records that had to go.
-
-    Raises:
-        _FloorRaisedError: a row was sealed under a KEK version that writes no more.
-    """
-    stands = _offered(tx, rows)
-    ended: dict[str, list[str]] = defaultdict(list)
-    pending = [row for row in rows if _row_identity(row) not in stands]
-    if not pending:
-        return stands, ended
-    floors = tx.floors.get()
-    for row in pending:
-        if row.wrapped_key.kek_version < floors.get(row.wrapped_key.kek, 0):
-            raise _FloorRaisedError(row.wrapped_key.kek)
-    known = tx.customers.get([(row.bucket, row.customer) for row in pending])
-    pending = [row for row in pending if row.customer in known]
-    # What is left stands behind an expired record that the purge has not reached.
-    for customer, token in tx.records.erase_expired_duplicates(pending):
-        ended[customer].append(token)
-    tx.modifications.forget(
-        [(tokens.bucket_of(customer), token) for customer, gone in ended.items() for token in gone]
-    )
-    return stands | _offered(tx, pending), ended
-
-
-def _leaf(row: NewRecord) -> bytes:
-    digest = bindings.envelope_hash(row.envelope)
-    return bindings.leaf(row.token, FIRST_VERSION, row.wrapped_key, digest)
-
-
-def _offered(tx: Transaction, rows: Sequence[NewRecord]) -> dict[_Identity, MaskedRecord]:
-    return {
-        _row_identity(rows[upserted.index]): upserted.record for upserted in tx.records.upsert(rows)
-    }
-
-
-def _row_identity(row: NewRecord) -> _Identity:
-    return row.bucket, row.customer, row.data_class, row.fingerprint, row.variant
 
 
 def _result(

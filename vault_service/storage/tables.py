@@ -137,6 +137,42 @@ records: Final = Table(
     Index("ix_records_expires_at", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
 )
 
+# Chunks of records of the class `communication`, whose envelope is the chunks' header. What was not
+# kept is an upload under way, or one that died or was erased: it has no key.
+communications: Final = Table(
+    "communications",
+    metadata,
+    _bucket(),
+    Column("token", Text, nullable=False),
+    Column("customer", Text, nullable=False),
+    # Of what was sealed, in bytes.
+    Column("size", BigInteger),
+    _time("started_at", nullable=False, now=True),
+    _time("kept_at"),
+    PrimaryKeyConstraint("bucket", "token"),
+    ForeignKeyConstraint(["bucket", "customer"], ["customers.bucket", "customers.id"]),
+    _bucket_range(),
+    CheckConstraint("(kept_at IS NULL) = (size IS NULL)", name="kept"),
+    Index("ix_communications_customer", "bucket", "customer", "kept_at", "token"),
+    Index("ix_communications_waiting", "started_at", postgresql_where=text("kept_at IS NULL")),
+)
+
+communication_chunks: Final = Table(
+    "communication_chunks",
+    metadata,
+    _bucket(),
+    Column("token", Text, nullable=False),
+    Column("number", SmallInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("bucket", "token", "number"),
+    ForeignKeyConstraint(
+        ["bucket", "token"],
+        ["communications.bucket", "communications.token"],
+        ondelete="CASCADE",
+    ),
+    _bucket_range(),
+)
+
 holds: Final = Table(
     "holds",
     metadata,

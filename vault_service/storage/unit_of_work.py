@@ -19,6 +19,7 @@ from vault_service.storage.alarms import SqlAlarms
 from vault_service.storage.bindings import SqlBindings
 from vault_service.storage.budgets import SqlBudgets
 from vault_service.storage.census import SqlCensus
+from vault_service.storage.communications import SqlCommunications
 from vault_service.storage.customers import SqlCustomers
 from vault_service.storage.disclosures import SqlDisclosures
 from vault_service.storage.durability import check_durability, check_schema
@@ -130,6 +131,11 @@ class SqlTransaction:
     def proofs(self) -> SqlProofs:
         """Nonces and used proofs."""
         return SqlProofs(self._session)
+
+    @property
+    def communications(self) -> SqlCommunications:
+        """Chunks of communications."""
+        return SqlCommunications(self._session)
 
     @property
     def evidence(self) -> SqlEvidence:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from vault_service.services.access_reviews import Reviewing
 from vault_service.services.accounting import Accounting
 from vault_service.services.authentication import Authentication
+from vault_service.services.communications import Communications
 from vault_service.services.customer_erasure import CustomerErasures
 from vault_service.services.customers import Customers
 from vault_service.services.disclosures import Disclosures
@@ -90,6 +91,10 @@ class Served(Protocol):
     @property
     def links(self) -> CustomerLinks | None:
         """Customers who are one."""
+
+    @property
+    def communications(self) -> Communications | None:
+        """Communications."""
 
     @property
     def principals(self) -> Principals | None:
