@@ -38,7 +38,7 @@ def test_defaults_are_for_production() -> None:
 def test_no_secret_has_a_default() -> None:
     """Every secret is unset until somebody sets it."""
     found = load(dict(GOOD))
-    assert [getattr(found, name) for name in settings._secrets()] == [None] * 6
+    assert [getattr(found, name) for name in settings._secrets()] == [None] * 7
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
@@ -317,3 +317,15 @@ def test_webhooks_elsewhere_or_unsigned_are_refused(
     told = refused(environ)
     assert named in told
     assert "hunter2" not in told
+
+
+def test_a_helpdesk_needs_both_its_settings(tmp_path: Path) -> None:
+    """A mapping without a secret would trust everybody, a secret without a mapping read nothing."""
+    secret = "whsec_" + "A" * 32
+    together = "VAULT_SERVICE_HELPDESK_MAPPING and VAULT_SERVICE_HELPDESK_SECRETS go together"
+    with pytest.raises(SettingsError, match=together):
+        load(GOOD | {"VAULT_SERVICE_HELPDESK_SECRETS": secret})
+    with pytest.raises(SettingsError, match=together):
+        load(GOOD | {"VAULT_SERVICE_HELPDESK_MAPPING": str(tmp_path / "m.toml")})
+    with pytest.raises(SettingsError, match="HELPDESK_SECRETS must be"):
+        load(GOOD | {"VAULT_SERVICE_HELPDESK_SECRETS": "whsec_short"})

@@ -32,6 +32,7 @@ from keys.retry import ON_LINE_BUDGET
 from keys.rotation import Begun
 from keys.transit import Transit
 from vault_service import __version__
+from vault_service.domain import helpdesk
 from vault_service.domain.classes import RULES
 from vault_service.domain.grounds import Policy
 from vault_service.errors import SettingsError
@@ -61,6 +62,7 @@ from vault_service.services.erasure import Erasure
 from vault_service.services.evidence import EvidenceDocuments
 from vault_service.services.granting import Granting
 from vault_service.services.health import Check, Finding, Health, Remembered
+from vault_service.services.helpdesk import Helpdesk
 from vault_service.services.holds import LegalHolds
 from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.housekeeping import PERIOD as HOUSEKEEPING_PERIOD
@@ -126,6 +128,7 @@ class Services:
     tokenization: Tokenization | None = None
     erasure: Erasure | None = None
     modifications: Modifications | None = None
+    helpdesk: Helpdesk | None = None
     links: CustomerLinks | None = None
     customers: Customers | None = None
     communications: Communications | None = None
@@ -382,6 +385,9 @@ def _ingest(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
     fingerprints = Fingerprinter(transit)
     guard = _guard(uow, transit, told)
     pool = DataKeyPool(transit)
+    modifications = Modifications(
+        uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told, honeytokens=guard
+    )
     return {
         "tokenization": Tokenization(
             uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told
@@ -389,8 +395,14 @@ def _ingest(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
         "communications": Communications(
             uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told, honeytokens=guard
         ),
-        "modifications": Modifications(
-            uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told, honeytokens=guard
+        "modifications": modifications,
+        "helpdesk": Helpdesk(
+            uow=uow,
+            modifications=modifications,
+            fingerprints=fingerprints,
+            audit=told,
+            secrets=[parse_secret(each) for each in (settings.helpdesk_secrets or "").split()],
+            mapping=_helpdesk_mapping(settings),
         ),
         "links": CustomerLinks(uow=uow, audit=told),
         "customers": Customers(uow=uow, fingerprints=fingerprints, audit=told, honeytokens=guard),
@@ -403,6 +415,16 @@ def _ingest(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
         ),
         "erasure": Erasure(uow=uow, audit=told),
     }
+
+
+def _helpdesk_mapping(settings: Settings) -> helpdesk.HelpdeskMapping | None:
+    if settings.helpdesk_mapping is None:
+        return None
+    try:
+        text = settings.helpdesk_mapping.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError("VAULT_SERVICE_HELPDESK_MAPPING names no readable text file") from exc
+    return helpdesk.load(text)
 
 
 def _console(

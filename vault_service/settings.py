@@ -206,6 +206,17 @@ class Settings:
         Count, Wants("searched values of one principal in an hour that nobody has, 0 for no alarm")
     ] = 500
 
+    helpdesk_secrets: Annotated[
+        str | None,
+        Wants(
+            "secrets a helpdesk signs with, whsec_ + base64 of 24 to 64 bytes, parted by spaces",
+            secret=True,
+        ),
+    ] = field(default=None, repr=False)
+    helpdesk_mapping: Annotated[
+        Path | None, Wants("a file that says how the helpdesk's messages are read")
+    ] = None
+
     log_level: Annotated[LogLevel, Wants("debug, info, warning or error")] = LogLevel.INFO
     log_format: Annotated[LogFormat, Wants("json or console")] = LogFormat.JSON
     log_file: Annotated[Path | None, Wants("a file to append to")] = None
@@ -444,8 +455,12 @@ def _check_webhooks(settings: Settings, problems: list[str]) -> None:
             problems.append(f"{urls} must be https, unless the receiver is on this host")
     if endpoints and not secrets:
         problems.append(f"{PREFIX}WEBHOOK_SECRETS is missing: {_wants()['webhook_secrets'].text}")
-    if not all(_WEBHOOK_SECRET.fullmatch(secret) for secret in secrets):
-        problems.append(f"{PREFIX}WEBHOOK_SECRETS must be {_wants()['webhook_secrets'].text}")
+    for name in ("webhook_secrets", "helpdesk_secrets"):
+        given = (getattr(settings, name) or "").split()
+        if not all(_WEBHOOK_SECRET.fullmatch(secret) for secret in given):
+            problems.append(f"{_environment_name(name)} must be {_wants()[name].text}")
+    if (settings.helpdesk_mapping is None) != (settings.helpdesk_secrets is None):
+        problems.append(f"{PREFIX}HELPDESK_MAPPING and {PREFIX}HELPDESK_SECRETS go together")
 
 
 def _check_production(settings: Settings, problems: list[str]) -> None:

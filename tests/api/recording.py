@@ -23,6 +23,7 @@ from vault_service.services.customer_erasure import ErasureView
 from vault_service.services.erasure_ports import ErasureRow, ErasureState
 from vault_service.services.evidence import EvidenceView, ReadDocument, UploadedDocument
 from vault_service.services.evidence_ports import AccessRow
+from vault_service.services.helpdesk import Received
 from vault_service.services.holds import HoldView
 from vault_service.services.key_status import KeyStatusView
 from vault_service.services.log_reading import Blob, Consistency, Inclusion, LoggedEntry, Page
@@ -618,6 +619,9 @@ def served(recording: Recording) -> Served:
                 "keep": communication_view(),
                 "page": TokenPage(items=(communication_view(),), next=None),
             },
+        ),
+        helpdesk=_Simple(
+            recording, {"receive": Received(changes=(modification_view(),), repeated=False)}
         ),
         principals=_Simple(
             recording,

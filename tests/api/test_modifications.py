@@ -149,3 +149,23 @@ def test_a_search_says_what_it_searches(send: Post, body: dict[str, object]) -> 
     """References, or class and values, and nothing between."""
     response = send("POST", "/v1/customers/search", body)
     assert (response.status_code, response.get_json()["code"]) == (422, "search_ambiguous")
+
+
+def test_a_helpdesks_message_needs_no_key(send: Post, recording: Recording) -> None:
+    """Its headers, its very bytes and what they say reach the use case; nobody is the caller."""
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": "1", "webhook-signature": "v1,x"}
+    body = {"ticket": 4711, "anything": [{"goes": None}]}
+    response = send(
+        "POST", "/v1/modifications/inbound", body, headers=headers | {"Authorization": ""}
+    )
+    assert response.get_json() == {"modifications": [MODIFICATION], "repeated": False}
+    (message,) = recording.last["positional"]
+    assert (message.id, message.timestamp, message.signature) == ("msg_1", "1", "v1,x")
+    assert message.body == body
+    assert b"4711" in message.raw
+
+
+def test_a_helpdesks_message_holds_no_code(send: Post) -> None:
+    """What may never be sent may not be sent by a helpdesk either."""
+    response = send("POST", "/v1/modifications/inbound", {"card": {"cvc": "123"}})
+    assert response.get_json()["code"] == "sensitive_authentication_data"

@@ -378,7 +378,7 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
             for name in ("state", "submitted_at", "activated_at", "expires_at", "ended_at")
         },
         "vault_worker": everybody
-        | {"DELETE idempotency", "DELETE ledger_outbox"}
+        | {"DELETE idempotency", "DELETE ledger_outbox", "DELETE helpdesk_messages"}
         | {"DELETE dpop_nonces", "DELETE dpop_proofs"}
         | {"DELETE webhook_outbox", "webhook_outbox.created_at", "DELETE webhook_deliveries"}
         | {

@@ -38,13 +38,24 @@ class Call(Generic[B, Q]):
     """One call under way: who calls, with what."""
 
     served: Served
-    caller: Caller
+    known: Caller | None
     body: B
     query: Q
     path: Mapping[str, str]
     raw: bytes = field(repr=False)
     request: Request = field(repr=False)
     pieces: Iterator[bytes] = field(default_factory=lambda: iter(()), repr=False)
+
+    @property
+    def caller(self) -> Caller:
+        """Whose key was shown.
+
+        Raises:
+            RuntimeError: the call was declared as one that needs none.
+        """
+        if self.known is None:
+            raise RuntimeError("a call without a key has no caller")
+        return self.known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +107,8 @@ class Operation:
         takes: most bytes of a body that is not JSON and is read in pieces; None for all others.
         media: content type of the answer.
         rate: what it counts against.
+        signed: the body is signed by who sends it, and the handler checks that: there is no key,
+            and no caller.
         handler: the function.
     """
 
@@ -117,6 +130,7 @@ class Operation:
     takes: int | None = None
     media: str = JSON
     rate: Rate = Rate.CALLS
+    signed: bool = False
 
     @property
     def rule(self) -> str:
@@ -191,8 +205,12 @@ class Runner:
 
     def _run(self, operation: Operation, path: Mapping[str, str]) -> Response:
         context = current()
-        caller = self._door.admit(request, context)
-        standing = self._rates.count(operation.rate, caller.principal.id)
+        if operation.signed:
+            caller, who = None, context.address
+        else:
+            caller = self._door.admit(request, context)
+            who = caller.principal.id
+        standing = self._rates.count(operation.rate, who)
         if standing is not None:
             context.headers.update(standing.headers())
         query = self._query(operation)
@@ -200,7 +218,7 @@ class Runner:
         answer = operation.handler(
             Call(
                 served=self._served,
-                caller=caller,
+                known=caller,
                 body=body,
                 query=query,
                 path=path,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from vault_service.api.calls import Answer, Call, Group
+from vault_service.api.calls import Answer, Call, Group, HeaderParameter
 from vault_service.api.errors import ItemError, item_error
 from vault_service.api.schemas import Accepted, Answered, Class, Cursor, CustomerId, Limit, TokenId
 from vault_service.api.schemas import Value as AnyValue
@@ -15,10 +15,13 @@ from vault_service.api.tokens import EXAMPLE_CUSTOMER
 from vault_service.domain.actors import Action
 from vault_service.domain.modifications import Identity, Reason, State
 from vault_service.errors import InvalidInput, ServiceError
+from vault_service.services.context import Stranger
+from vault_service.services.helpdesk import SignedMessage
 from vault_service.services.modifications import MAX_ITEMS, ModificationDraft
 from vault_service.services.views import ModificationView
 from vault_service.settings import ProcessRole
-from vault_service.web import shapes
+from vault_service.web import bodies, shapes
+from vault_service.web.context import current
 from vault_service.web.served import present
 
 GROUP: Final = Group("modifications", ProcessRole.INGEST)
@@ -362,3 +365,61 @@ def withdraw_modification(call: Call[None, None]) -> Answer:
     """Withdraw a change."""
     view = present(call.served.modifications).withdraw(call.caller, call.path["modification"])
     return Answer(body=_out(view))
+
+
+class HelpdeskMessageIn(Struct, frozen=True):
+    """What the helpdesk sends: any object; the mapping of the settings says how it is read."""
+
+
+class ReceivedOut(Answered, frozen=True):
+    """The changes that a message opened; none where it came before."""
+
+    modifications: list[str]
+    repeated: bool
+
+
+@GROUP.call(
+    "POST",
+    "/v1/modifications/inbound",
+    "Take a helpdesk's message, signed after the Standard Webhooks specification.",
+    body=HelpdeskMessageIn,
+    answers={200: ReceivedOut},
+    headers=(
+        HeaderParameter(name="webhook-id", description="The message's own name.", required=True),
+        HeaderParameter(name="webhook-timestamp", description="Seconds since 1970.", required=True),
+        HeaderParameter(
+            name="webhook-signature",
+            description="v1,base64(HMAC-SHA256(secret, id.timestamp.body)); several by spaces.",
+            required=True,
+        ),
+    ),
+    example={"ticket": {"id": 4711, "requester": {"email": "ada@example.com"}}},
+    codes=(
+        "webhook_signature_invalid",
+        "webhook_timestamp_invalid",
+        "helpdesk_not_connected",
+        "helpdesk_message_unmapped",
+        "customer_not_found",
+        "customer_ambiguous",
+        "rotation_under_way",
+    ),
+    signed=True,
+)
+def receive_from_helpdesk(call: Call[HelpdeskMessageIn, None]) -> Answer:
+    """Take a message; a repeated one opens nothing."""
+    context = current()
+    received = present(call.served.helpdesk).receive(
+        Stranger(request_id=context.id, address=context.address),
+        SignedMessage(
+            id=call.request.headers.get("webhook-id", ""),
+            timestamp=call.request.headers.get("webhook-timestamp", ""),
+            signature=call.request.headers.get("webhook-signature", ""),
+            raw=call.raw,
+            body=bodies.decode(call.raw),
+        ),
+    )
+    return Answer(
+        body=ReceivedOut(
+            modifications=[view.id for view in received.changes], repeated=received.repeated
+        )
+    )

@@ -85,6 +85,8 @@ def _operation(operation: Operation, named: Mapping[type, Any]) -> dict[str, Any
         "parameters": _parameters(operation),
         "responses": _responses(operation, named),
     }
+    if operation.signed:
+        described["security"] = []
     if operation.takes is not None:
         described["requestBody"] = _octets(operation)
     if operation.body is not None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final
 
 import click
 
 from vault_service.cli import screen
-from vault_service.cli.commands import api
+from vault_service.cli.commands import PlainCommand, api
 from vault_service.cli.session import session
 from vault_service.cli.tokens import CLASSES
 from vault_service.cli.values_input import read_value
 from vault_service.client.modifications import Modification
+from vault_service.domain import helpdesk
 from vault_service.domain.modifications import Identity, Reason, State
+from vault_service.domain.values import parse
+from vault_service.errors import ServiceError
+from vault_service.web import bodies
 
+# A message of the helpdesk is this large at most.
+_MAX_MESSAGE: Final = 4 * 1024 * 1024
 _COLUMNS: Final = ("id", "state", "class", "present", "proposed", "customer", "ticket", "opened")
 
 
@@ -133,6 +141,40 @@ def withdraw(modification: str) -> None:
     """End a change that the customer took back."""
     with session().client() as client:
         _show(client.modifications.withdraw(modification))
+
+
+@group.command("map", cls=PlainCommand)
+@click.argument("mapping", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("message", type=click.File("rb"))
+def map_(mapping: Path, message: BinaryIO) -> None:
+    """Try a helpdesk MAPPING on a MESSAGE (a file, or - for standard input); sends nothing.
+
+    Shows what would be asked for, values by their masks only, and what a person would have to read.
+    """
+    asked = helpdesk.read(
+        helpdesk.load(mapping.read_text(encoding="utf-8")),
+        bodies.decode(message.read(_MAX_MESSAGE)),
+    )
+    found = [_tried(change) for change in asked.changes]
+    if session().as_json:
+        screen.write_json({"ticket": asked.ticket, "customer_by": asked.who, "changes": found})
+        return
+    screen.write_facts({"ticket": asked.ticket, "customer by": asked.who})
+    screen.write_table(
+        ("class", "mask", "problem"),
+        ((each["class"], each["mask"], each["problem"]) for each in found),
+        empty="nothing that the mapping knows: a person reads the ticket",
+    )
+
+
+def _tried(change: helpdesk.AskedChange) -> dict[str, object]:
+    """One change as it would be proposed, by its mask, or why a person would have to read it."""
+    told: dict[str, object] = {"class": change.data_class.value, "mask": None, "problem": None}
+    try:
+        value = parse(change.data_class, change.value, today=datetime.now(UTC).date())
+    except ServiceError as problem:
+        return told | {"problem": problem.code}
+    return told | {"mask": dict(value.mask)}
 
 
 def _show(change: Modification) -> None:

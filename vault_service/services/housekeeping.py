@@ -34,6 +34,8 @@ DOCUMENTS: Final = 20
 UPLOAD_LIFE: Final = timedelta(hours=1)
 # Each has up to 401 chunks that go with it.
 UPLOADS: Final = 10
+# How long a helpdesk's message is known: many times longer than its signature holds.
+MESSAGE_LIFE: Final = timedelta(days=1)
 # How long a repeated request is recognised.
 ANSWER_LIFE: Final = timedelta(hours=24)
 
@@ -125,6 +127,7 @@ class Housekeeping:
             answers = tx.idempotency.purge(ANSWER_LIFE, BATCH)
             proofs = tx.proofs.purge(BATCH)
             uploads = tx.communications.purge(UPLOAD_LIFE, UPLOADS)
+            tx.modifications.purge_messages(MESSAGE_LIFE, BATCH)
         return Swept(
             tokens=len(expired),
             grants=len(ended),

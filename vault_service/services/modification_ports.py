@@ -113,6 +113,17 @@ class Modifications(Protocol):
         """
         ...
 
+    def first(self, bucket: int, message: str) -> bool:
+        """Record that a message from outside is being taken; False when it was before.
+
+        Waits for a rival transaction that takes the same message.
+        """
+        ...
+
+    def purge_messages(self, older_than: timedelta, limit: int) -> int:
+        """Forget messages that nobody can send again; how many."""
+        ...
+
     def equal(self, rows: Sequence[NewModification]) -> dict[str, ModificationRow]:
         """For each row offered, by its id, the pending change that equals it."""
         ...

@@ -9,7 +9,7 @@ whether the record is as it was.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Final, TypeVar
@@ -131,16 +131,67 @@ class Modifications:
         if not 1 <= len(drafts) <= MAX_ITEMS:
             raise InvalidInput(f"1 to {MAX_ITEMS} changes at once", code="batch_size")
         results: dict[int, ModificationView | ServiceError] = {}
+        self._open(caller, drafts, results, once=None)
+        self._look(caller, results.values())
+        return [results[index] for index in range(len(drafts))]
+
+    def open_once(
+        self, part: str, drafts: Sequence[ModificationDraft], once: tuple[int, str]
+    ) -> list[ModificationView] | None:
+        """Open what a message from outside asks for; None where the message came before.
+
+        A draft that does not hold becomes one that a person must read, so that nothing of the
+        message is lost. All drafts are of one ticket and one customer.
+
+        Args:
+            part: which part of the service took the message.
+            drafts: what it asks for.
+            once: bucket of the customer, and the message's own id.
+
+        Raises:
+            ServiceError: not even a change without value could be opened; the message counts as
+                not received.
+        """
+        results: dict[int, ModificationView | ServiceError] = {}
+        targets = self._targets(drafts, results)
+        self._compare(targets, results)
+        unread = [index for index in results if index not in targets]
+        plain = [draft for index, draft in enumerate(drafts) if index not in unread]
+        if unread:
+            plain.append(replace(drafts[unread[0]], data_class=None, value=None, token=None))
+        opened: dict[int, ModificationView | ServiceError] = {}
+        if not self._open(part, plain, opened, once=once):
+            return None
+        return [view for view in opened.values() if isinstance(view, ModificationView)]
+
+    def _open(
+        self,
+        caller: Caller | str,
+        drafts: Sequence[ModificationDraft],
+        results: dict[int, ModificationView | ServiceError],
+        *,
+        once: tuple[int, str] | None,
+    ) -> bool:
+        """Open changes; False, and nothing opened, where the message they are of came before.
+
+        What is of one message is opened as a whole: the first problem is raised.
+        """
         targets = self._targets(drafts, results)
         for _ in range(MAX_TRIES):
             rows = self._sealed_rows(caller, drafts, targets, results)
+            if once is not None:
+                _raise_first(results)
             try:
-                results |= self._uow.run(lambda tx, rows=rows: self._insert(tx, caller, rows))  # type: ignore[misc]
+                opened = self._uow.run(
+                    lambda tx, rows=rows: self._insert(tx, caller, rows, once)  # type: ignore[misc]
+                )
             except _FloorRaisedError as floor:
                 self._data_keys.discard(floor.kek)
                 continue
-            self._look(caller, results.values())
-            return [results[index] for index in range(len(drafts))]
+            if opened is None:
+                return False
+            results |= opened
+            return True
         raise _rotating()
 
     def propose(
@@ -501,8 +552,14 @@ class Modifications:
         return rows
 
     def _insert(
-        self, tx: Transaction, caller: Caller | str, rows: dict[int, NewModification]
-    ) -> dict[int, ModificationView | ServiceError]:
+        self,
+        tx: Transaction,
+        caller: Caller | str,
+        rows: dict[int, NewModification],
+        once: tuple[int, str] | None,
+    ) -> dict[int, ModificationView | ServiceError] | None:
+        if once is not None and not tx.modifications.first(*once):
+            return None
         entries = {index: new_entry_id() for index in rows}
         committed: dict[int, dict[str, str]] = {}
         offered: list[NewModification] = []
@@ -532,6 +589,8 @@ class Modifications:
                     )
                 )
             results[index] = _view(stored, current, created=row.id in new)
+        if once is not None:
+            _raise_first(results)
         return results
 
     def _find(self, modification: str) -> ModificationRow:
@@ -590,6 +649,12 @@ class _FloorRaisedError(Exception):
     def __init__(self, kek: str) -> None:
         super().__init__(kek)
         self.kek = kek
+
+
+def _raise_first(results: Mapping[int, ModificationView | ServiceError]) -> None:
+    for result in results.values():
+        if isinstance(result, ServiceError):
+            raise result
 
 
 def _not_found() -> NotFound:

@@ -7,6 +7,7 @@ returns them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -75,6 +76,14 @@ ON CONFLICT (bucket, customer, ticket, token, fingerprint) WHERE ended_at IS NUL
 RETURNING id
 """
 )
+_FIRST: Final = b"""
+INSERT INTO helpdesk_messages (bucket, id) VALUES (%b, %b) ON CONFLICT DO NOTHING RETURNING id
+"""
+_PURGE: Final = b"""
+DELETE FROM helpdesk_messages WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM helpdesk_messages WHERE received_at < now() - %b::interval LIMIT %b
+)) RETURNING id
+"""
 _EQUAL: Final = (
     b"SELECT o.id, "
     + _SHOWN
@@ -194,6 +203,14 @@ class SqlModifications:
             return set()
         found = self._session.rows(_INSERT, _columns([_offered(row) for row in rows]))
         return {name for (name,) in found}
+
+    def first(self, bucket: int, message: str) -> bool:
+        """Record that a message from outside is being taken; False when it was before."""
+        return bool(self._session.rows(_FIRST, (bucket, message)))
+
+    def purge_messages(self, older_than: timedelta, limit: int) -> int:
+        """Forget messages that nobody can send again; how many."""
+        return len(self._session.rows(_PURGE, (older_than, limit)))
 
     def equal(self, rows: Sequence[NewModification]) -> dict[str, ModificationRow]:
         """For each row offered, by its id, the pending change that equals it."""

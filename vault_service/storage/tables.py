@@ -373,6 +373,18 @@ modifications: Final = Table(
     Index("ix_modifications_pending", "expires_at", postgresql_where=text("ended_at IS NULL")),
 )
 
+# Messages of the helpdesk, for as long as one could be sent again.
+helpdesk_messages: Final = Table(
+    "helpdesk_messages",
+    metadata,
+    _bucket(),
+    Column("id", Text, nullable=False),
+    _time("received_at", nullable=False, now=True),
+    PrimaryKeyConstraint("bucket", "id"),
+    _bucket_range(),
+    Index("ix_helpdesk_messages_received_at", "received_at"),
+)
+
 # Two customers who were found to be one; both directions stand.
 customer_links: Final = Table(
     "customer_links",

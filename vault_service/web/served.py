@@ -18,6 +18,7 @@ from vault_service.services.disclosures import Disclosures
 from vault_service.services.erasure import Erasure
 from vault_service.services.evidence import EvidenceDocuments
 from vault_service.services.granting import Granting
+from vault_service.services.helpdesk import Helpdesk
 from vault_service.services.holds import LegalHolds
 from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.key_status import KeyStatus
@@ -87,6 +88,10 @@ class Served(Protocol):
     @property
     def modifications(self) -> Modifications | None:
         """Customers' changes of their data."""
+
+    @property
+    def helpdesk(self) -> Helpdesk | None:
+        """Takes the helpdesk's messages."""
 
     @property
     def links(self) -> CustomerLinks | None:
