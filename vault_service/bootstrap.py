@@ -91,6 +91,7 @@ from vault_service.services.rotation_work import RotationWork
 from vault_service.services.rotations import Rotations
 from vault_service.services.sequencing import KEY_NAME as LEDGER_KEY
 from vault_service.services.sequencing import Sequencer
+from vault_service.services.service_choices import ServiceChoices
 from vault_service.services.token_keys import KEY_NAME, TokenKeys
 from vault_service.services.tokenization import Tokenization
 from vault_service.services.transparency import Transparency
@@ -130,6 +131,7 @@ class Services:
     modifications: Modifications | None = None
     helpdesk: Helpdesk | None = None
     links: CustomerLinks | None = None
+    services: ServiceChoices | None = None
     customers: Customers | None = None
     communications: Communications | None = None
     reading: Reading | None = None
@@ -388,9 +390,11 @@ def _ingest(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
     modifications = Modifications(
         uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told, honeytokens=guard
     )
+    tokenization = Tokenization(uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told)
     return {
-        "tokenization": Tokenization(
-            uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told
+        "tokenization": tokenization,
+        "services": ServiceChoices(
+            uow=uow, tokenization=tokenization, audit=told, honeytokens=guard
         ),
         "communications": Communications(
             uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told, honeytokens=guard

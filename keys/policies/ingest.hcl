@@ -49,6 +49,10 @@ path "${mount}/hmac/fingerprint-communication/sha2-256" {
   capabilities = ["update"]
   allowed_parameters = { "batch_input" = [], "key_version" = [] }
 }
+path "${mount}/hmac/fingerprint-service-choice/sha2-256" {
+  capabilities = ["update"]
+  allowed_parameters = { "batch_input" = [], "key_version" = [] }
+}
 path "${mount}/hmac/fingerprint-customer-ref/sha2-256" {
   capabilities = ["update"]
   allowed_parameters = { "batch_input" = [], "key_version" = [] }

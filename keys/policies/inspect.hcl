@@ -11,6 +11,7 @@ path "${mount}/keys/fingerprint-contact-name" { capabilities = ["read"] }
 path "${mount}/keys/fingerprint-email-address" { capabilities = ["read"] }
 path "${mount}/keys/fingerprint-postal-address" { capabilities = ["read"] }
 path "${mount}/keys/fingerprint-communication" { capabilities = ["read"] }
+path "${mount}/keys/fingerprint-service-choice" { capabilities = ["read"] }
 path "${mount}/keys/fingerprint-customer-ref" { capabilities = ["read"] }
 path "${mount}/keys/fingerprint-request" { capabilities = ["read"] }
 path "${mount}/keys/honeytoken" { capabilities = ["read"] }

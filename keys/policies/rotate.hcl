@@ -154,6 +154,19 @@ path "${mount}/keys/fingerprint-postal-address/trim" {
   capabilities = ["update"]
   allowed_parameters = { "min_available_version" = [] }
 }
+path "${mount}/keys/fingerprint-service-choice" { capabilities = ["read"] }
+path "${mount}/keys/fingerprint-service-choice/rotate" {
+  capabilities = ["update"]
+  denied_parameters = { "*" = [] }
+}
+path "${mount}/keys/fingerprint-service-choice/config" {
+  capabilities = ["update"]
+  allowed_parameters = { "min_encryption_version" = [], "min_decryption_version" = [] }
+}
+path "${mount}/keys/fingerprint-service-choice/trim" {
+  capabilities = ["update"]
+  allowed_parameters = { "min_available_version" = [] }
+}
 
 path "${mount}/keys/fingerprint-communication" { capabilities = ["read"] }
 path "${mount}/keys/fingerprint-communication/rotate" {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -34,6 +34,7 @@ from vault_service.services.recipients import RecipientView
 from vault_service.services.review_ports import ReviewItem, ReviewRow
 from vault_service.services.rotation_ports import Reason, RotationRow, RotationState
 from vault_service.services.rotations import RotationPage, RotationView
+from vault_service.services.service_choices import ServiceChoiceView, ServiceHistory
 from vault_service.services.transparency import TransparencyReport, TransparencyRow
 from vault_service.services.views import (
     CustomerProfile,
@@ -117,6 +118,18 @@ def modification_view(**changes: Any) -> ModificationView:
         "created": True,
     }
     return ModificationView(**(plain | changes))
+
+
+def service_view() -> ServiceChoiceView:
+    """A choice of service as a use case answers it."""
+    return ServiceChoiceView(
+        token=token_view(data_class="service_choice"),
+        service="hosting.basic",
+        since=date(2026, 1, 1),
+        until=None,
+        current=True,
+        superseded=False,
+    )
 
 
 def version_view() -> VersionView:
@@ -610,6 +623,13 @@ def served(recording: Recording) -> Served:
                     ("get", "propose", "confirm", "apply", "reject", "withdraw"),
                     modification_view(),
                 ),
+            },
+        ),
+        services=_Simple(
+            recording,
+            {
+                "record": TokenizeAnswer(results=(token_view(),)),
+                "history": ServiceHistory(items=(service_view(),), truncated=False),
             },
         ),
         links=_Simple(recording, {"link": True, "unlink": None}),

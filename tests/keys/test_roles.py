@@ -34,6 +34,7 @@ FINGERPRINTS = tuple(
         "email-address",
         "postal-address",
         "communication",
+        "service-choice",
         "customer-ref",
         "request",
     )

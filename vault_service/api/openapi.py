@@ -11,6 +11,7 @@ from vault_service import __version__
 from vault_service.api.calls import JSON, Operation
 from vault_service.api.errors import ProblemDocument, title_of
 from vault_service.api.schemas import AliveOut, ReadyOut, TokenIn
+from vault_service.api.services import ServiceIn
 from vault_service.domain.actors import PERMISSIONS
 
 _REF: Final = "#/components/schemas/{name}"
@@ -43,7 +44,7 @@ ground of the privacy policy. Errors are problem documents (RFC 9457) whose `cod
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """The document that describes these operations."""
-    kinds: list[type] = [ProblemDocument, AliveOut, ReadyOut, TokenIn]
+    kinds: list[type] = [ProblemDocument, AliveOut, ReadyOut, TokenIn, ServiceIn]
     for operation in operations:
         for kind in (operation.body, *operation.answers.values()):
             if kind is not None and kind not in kinds:

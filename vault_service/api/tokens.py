@@ -38,7 +38,7 @@ from vault_service.web.served import present
 GROUP: Final = Group("tokens", ProcessRole.INGEST)
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
-_IDEMPOTENCY: Final = HeaderParameter(
+IDEMPOTENCY: Final = HeaderParameter(
     name="Idempotency-Key",
     description="1 to 255 visible ASCII characters; a repeated request gets the first answer.",
 )
@@ -59,7 +59,12 @@ _EXAMPLE: Final[dict[str, Any]] = {
 }
 
 
-def _idempotency_key(request: Request) -> str | None:
+def idempotency_key(request: Request) -> str | None:
+    """The request's Idempotency-Key.
+
+    Raises:
+        InvalidInput: `idempotency_key_malformed`.
+    """
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
@@ -90,7 +95,7 @@ def _item(body: TokenIn) -> TokenizeItem:
     action=Action.TOKENIZE,
     body=TokenIn,
     answers={201: TokenOut, 200: TokenOut},
-    headers=(_IDEMPOTENCY,),
+    headers=(IDEMPOTENCY,),
     example=_EXAMPLE,
     codes=(
         "card_number_invalid",
@@ -110,7 +115,7 @@ def create_token(call: Call[TokenIn, None]) -> Answer:
             caller=call.caller,
             items=(_item(call.body),),
             batch=False,
-            idempotency_key=_idempotency_key(call.request),
+            idempotency_key=idempotency_key(call.request),
             body=call.raw,
         )
     )
@@ -131,7 +136,7 @@ def create_token(call: Call[TokenIn, None]) -> Answer:
     action=Action.TOKENIZE_BATCH,
     body=TokenBatchIn,
     answers={200: TokenBatchOut},
-    headers=(_IDEMPOTENCY,),
+    headers=(IDEMPOTENCY,),
     example={"items": [_EXAMPLE]},
     codes=("batch_size", "idempotency_key_reused", "idempotency_in_progress"),
 )
@@ -151,7 +156,7 @@ def create_tokens(call: Call[TokenBatchIn, None]) -> Answer:
         caller=call.caller,
         items=tuple(items),
         batch=True,
-        idempotency_key=_idempotency_key(call.request),
+        idempotency_key=idempotency_key(call.request),
         body=call.raw,
     )
     replayed = False

@@ -30,6 +30,7 @@ _LAZY: Final = {
     "customers": _HERE + "tokens:customers",
     "tokens": _HERE + "tokens:group",
     "modifications": _HERE + "modifications:group",
+    "services": _HERE + "services:group",
     "disclosures": _HERE + "disclosures:group",
     "evidence": _HERE + "evidence:group",
     "access-reviews": _HERE + "access_reviews:group",

@@ -24,6 +24,7 @@ from vault_service.client.principals import Principals
 from vault_service.client.proofs import ProofMaker, Proving
 from vault_service.client.recipients import Recipients
 from vault_service.client.rotations import Rotations
+from vault_service.client.services import Services
 from vault_service.client.tokens import Customers, Tokens
 from vault_service.client.transport import Ask, Reply, Transport, decode
 from vault_service.client.webhooks import Webhooks
@@ -73,6 +74,7 @@ class Client:
         self.tokens = Tokens(self._transport)
         self.customers = Customers(self._transport)
         self.modifications = Modifications(self._transport)
+        self.services = Services(self._transport)
         self._proving = Proving(self._transport)
         self.disclosures = Disclosures(self._transport, self._proving)
         self.accounting = Accounting(self._transport)

@@ -105,7 +105,15 @@ RULES: Mapping[DataClass, ClassRule] = MappingProxyType(
                 "postal_code",
                 "country",
             ),
-            _rule(DataClass.SERVICE_CHOICE, ACCOUNT_KEK, WHOLE, tokenizable=False),
+            _rule(
+                DataClass.SERVICE_CHOICE,
+                ACCOUNT_KEK,
+                "service",
+                "since",
+                "until",
+                "details",
+                tokenizable=False,
+            ),
             _rule(DataClass.ACTIVITY_LOG, ACCOUNT_KEK, WHOLE, tokenizable=False),
             _rule(
                 DataClass.COMMUNICATION,

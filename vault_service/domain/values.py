@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 from datetime import date
 from types import MappingProxyType
 
-from vault_service.domain import addresses, cards, classes, emails, masks, names, telephones
+from vault_service.domain import (
+    addresses,
+    cards,
+    classes,
+    emails,
+    masks,
+    names,
+    services,
+    telephones,
+)
 from vault_service.domain.classes import DataClass
 from vault_service.errors import DisclosureRefused, InvalidInput
 
@@ -30,7 +39,8 @@ class Value:
         normalised: what is fingerprinted; equal for values that count as the same.
         mask: the displayable remainder.
         variant: a part that is no secret and tells apart records of one fingerprint. For a card
-            the expiry, "2030-12", so that a renewed card is a record of its own; else "".
+            the expiry, "2030-12", so that a renewed card is a record of its own; for a service its
+            days; else "".
         last_four: last four digits of a card's number, for card-shaped tokens; else None.
         digits_length: length of a card's number, for card-shaped tokens; else None.
     """
@@ -175,6 +185,22 @@ def _address(data_class: DataClass, raw: object, pointer: str) -> Value:
     )
 
 
+def _service(data_class: DataClass, raw: object, pointer: str) -> Value:
+    choice = services.parse(raw, pointer=pointer)
+    since = choice.since.isoformat()
+    until = None if choice.until is None else choice.until.isoformat()
+    shown: dict[str, Scalar] = {"service": choice.service, "since": since, "until": until}
+    content = shown if choice.details is None else {**shown, "details": choice.details}
+    return Value(
+        data_class=data_class,
+        sealed=canonical(content),
+        # The same choice, told twice, is one; told with another end or in other words, another.
+        normalised=canonical([choice.service, choice.details]),
+        mask=shown,
+        variant=f"{since} {until or ''}".rstrip(),
+    )
+
+
 _Parser = Callable[[DataClass, object, str], Value]
 
 _PARSERS: Mapping[DataClass, _Parser] = MappingProxyType(
@@ -184,6 +210,7 @@ _PARSERS: Mapping[DataClass, _Parser] = MappingProxyType(
         DataClass.CONTACT_NAME: _name,
         DataClass.EMAIL_ADDRESS: _email,
         DataClass.POSTAL_ADDRESS: _address,
+        DataClass.SERVICE_CHOICE: _service,
     }
 )
 

@@ -77,11 +77,15 @@ class TokenizeItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizeRequest:
-    """One call. `body` is what an Idempotency-Key is bound to."""
+    """One call. `body` is what an Idempotency-Key is bound to.
+
+    `only` is the class of a call that takes one class which `POST /v1/tokens` does not take.
+    """
 
     caller: Caller
     items: tuple[TokenizeItem, ...]
     batch: bool
+    only: DataClass | None = None
     idempotency_key: str | None = None
     body: bytes | None = field(default=None, repr=False)
 
@@ -155,6 +159,8 @@ class Tokenization:
             Unavailable: Vault or the database is; nothing was written.
         """
         action = Action.TOKENIZE_BATCH if request.batch else Action.TOKENIZE
+        if request.only is not None:
+            action = Action.RECORD_ACCOUNT_DATA
         self._audit.require(request.caller, action)
         if not 1 <= len(request.items) <= MAX_ITEMS:
             raise InvalidInput(
@@ -384,18 +390,20 @@ def _prepare(work: _Work, today: date) -> None:
     for slot, item in enumerate(work.request.items):
         pointer = f"/items/{slot}" if work.request.batch else ""
         try:
-            work.items.append(_check(slot, item, today, pointer))
+            work.items.append(_check(slot, item, today, pointer, work.request.only))
         except ServiceError as exc:
             work.results[slot] = exc
 
 
-def _check(slot: int, item: TokenizeItem, today: date, pointer: str) -> _Item:
+def _check(
+    slot: int, item: TokenizeItem, today: date, pointer: str, only: DataClass | None
+) -> _Item:
     """Check everything about an item that can be known without asking anybody.
 
     Raises:
         InvalidInput: what is wrong, and where.
     """
-    data_class = tokenizable(item.data_class, pointer=f"{pointer}/class")
+    data_class = only or tokenizable(item.data_class, pointer=f"{pointer}/class")
     if item.format not in FORMATS or (
         item.format == "card" and data_class is not DataClass.PAYMENT_CARD
     ):

@@ -32,6 +32,7 @@ from vault_service.services.reading import Reading
 from vault_service.services.recipients import RecipientRecords
 from vault_service.services.reveal import Reveal
 from vault_service.services.rotations import Rotations
+from vault_service.services.service_choices import ServiceChoices
 from vault_service.services.tokenization import Tokenization
 from vault_service.services.transparency import Transparency
 from vault_service.services.webhook_desk import WebhookDesk
@@ -92,6 +93,10 @@ class Served(Protocol):
     @property
     def helpdesk(self) -> Helpdesk | None:
         """Takes the helpdesk's messages."""
+
+    @property
+    def services(self) -> ServiceChoices | None:
+        """What customers have chosen."""
 
     @property
     def links(self) -> CustomerLinks | None:
