@@ -23,6 +23,7 @@ class Item(msgspec.Struct):
     ciphertext: str = ""
     plaintext: str = ""
     hmac: str = ""
+    signature: str = ""
     error: str = ""
 
     def __repr__(self) -> str:

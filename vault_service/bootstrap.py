@@ -60,6 +60,7 @@ from vault_service.services.erasing import PERIOD as ERASING_PERIOD
 from vault_service.services.erasing import Erasing
 from vault_service.services.erasure import Erasure
 from vault_service.services.evidence import EvidenceDocuments
+from vault_service.services.gathered_signer import GatheredSigner
 from vault_service.services.granting import Granting
 from vault_service.services.health import Check, Finding, Health, Remembered
 from vault_service.services.helpdesk import Helpdesk
@@ -303,6 +304,9 @@ class _SigningKey:
     def sign(self, message: bytes) -> tuple[int, bytes]:
         return self.transit.sign(self.name, message)
 
+    def sign_many(self, messages: Sequence[bytes]) -> list[tuple[int, bytes]]:
+        return self.transit.sign_many(self.name, messages)
+
     def public_keys(self) -> dict[int, bytes]:
         return self.transit.public_keys(self.name)
 
@@ -501,7 +505,9 @@ def _reveal(
     return {
         "granting": Granting(
             uow=uow,
-            issuer=TokenIssuer(signing, keys, issuer=issuer, audience=settings.audience),
+            issuer=TokenIssuer(
+                GatheredSigner(signing), keys, issuer=issuer, audience=settings.audience
+            ),
             proofs=proofs,
             policy=policy,
             audit=told,

@@ -1,7 +1,7 @@
 # sign-token: signs and verifies with the one key disclosure-token and reads its public part; nothing else.
 path "${mount}/sign/disclosure-token" {
   capabilities = ["update"]
-  allowed_parameters = { "input" = [] }
+  allowed_parameters = { "input" = [], "batch_input" = [] }
 }
 path "${mount}/verify/disclosure-token" {
   capabilities = ["update"]

@@ -108,6 +108,9 @@ def test_signatures_verify_with_the_published_key(world: World) -> None:
         signer = world.role(role)
         version, signature = signer.sign(key, b"message")
         assert (version, len(signature)) == (1, 64)
+        if role == "sign-token":
+            many = signer.sign_many(key, [b"message", b"another"])
+            assert (many[0], many[1][0]) == ((1, signature), 1)
         world.admin.rotate(key)
         newer, second = signer.sign(key, b"message")
         public = signer.public_keys(key)

@@ -296,6 +296,10 @@ def test_refusals_are_not_outages(
             {"data": {"batch_results": [{"error": WORD}]}},
             lambda transit: transit.hmac("fingerprint-request", [b"x"]),
         ),
+        (
+            {"data": {"batch_results": [{"signature": "vault:v1:AA"}, {"error": WORD}]}},
+            lambda transit: transit.sign_many("disclosure-token", [b"x", b"y"]),
+        ),
     ],
 )
 def test_a_failed_item_fails_what_must_be_whole(

@@ -122,6 +122,12 @@ CAMPAIGNS: Final = {
         unit="examples for each call, person and manner",
         about="F7: requests made from the OpenAPI document: no 5xx, answers as documented",
     ),
+    "overload": Campaign(
+        tests=(f"{_HERE}/test_overload.py",),
+        rounds=600,
+        unit="seconds",
+        about="8 times as many callers as places: 201 or 503 and nothing else; no memory is lost",
+    ),
     "policy-mutants": Campaign(
         tests=("tests/domain/test_policy_mutants.py",),
         rounds=1_000,

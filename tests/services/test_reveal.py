@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -448,3 +449,20 @@ def test_a_token_whose_row_is_not_committed_reveals_nothing(stage: Stage, token:
     broken = rebuilt(stage.granting, uow=FaultyUnitOfWork(stage.granting._uow, at="instead"))
     refusal(lambda: broken.issue(stage.caller("requester"), grant.id), Unavailable)
     assert stage.sql("SELECT count(*) FROM disclosure_tokens") == before
+
+
+def test_tokens_taken_at_the_same_time_are_each_ones_own(stage: Stage, token: str) -> None:
+    """Of one grant and of several: every caller gets a token and an entry; one is refused alone."""
+    grants = [stage.granted(draft(token)).id for _ in range(2)]
+
+    def take(place: int) -> str:
+        who = "requester-2" if place == 5 else "requester"
+        return stage.granting.issue(stage.caller(who), grants[place % 2]).token
+
+    with stage.told(Event.DISCLOSURE_TOKEN_ISSUED) as entries, ThreadPoolExecutor(12) as pool:
+        asked = [pool.submit(take, place) for place in range(12)]
+        refused = asked.pop(5).exception()
+        taken = {one.result() for one in asked}
+    assert isinstance(refused, NotFound)
+    assert len(taken) == len(entries) == 11
+    assert {entry.grant for entry in entries} == set(grants)

@@ -22,7 +22,8 @@ from vault_service.services.context import Caller
 from vault_service.services.disclosure_token import TokenIssuer
 from vault_service.services.disclosures import state_now, told_grant
 from vault_service.services.dpop import Proof, ShownProof, missing
-from vault_service.services.ports import DisclosureRow, UnitOfWork
+from vault_service.services.gather import Gather
+from vault_service.services.ports import DisclosureRow, OutboxEntry, UnitOfWork
 from vault_service.services.possession import Possession
 from vault_service.services.views import IssuedDisclosureToken
 
@@ -46,6 +47,8 @@ class Granting:
         self._proofs = proofs
         self._policy = policy
         self._audit = audit
+        self._reads = Gather[tuple[int, str], tuple[DisclosureRow | None, _Found]](self._read)
+        self._writes = Gather[_Issued, None](self._write)
 
     def issue(
         self, caller: Caller, disclosure: str, *, proof: ShownProof | None = None
@@ -84,33 +87,52 @@ class Granting:
             key_thumbprint=None if proven is None else proven.thumbprint,
         )
         until = issued.claims.expires_at
-        details: dict[str, str | int] = {"jti": jti, "expires_at": int(until.timestamp())}
-        with self._uow.begin() as tx:
-            if proven is not None:
-                details["key_thumbprint"] = proven.thumbprint
-                for refusal in possession.spend(tx, [(row.bucket, proven)]):
-                    if refusal is not None:
-                        raise refusal
-            tx.disclosures.insert_token(
-                row.bucket,
-                jti=jti,
-                disclosure=row.id,
-                holder=caller.principal.id,
-                issued_at=row.now,
-                expires_at=until,
-            )
-            tx.outbox.append(
-                self._audit.entries(
-                    Event.DISCLOSURE_TOKEN_ISSUED,
-                    caller,
-                    at=tx.clock.now(),
-                    grant=row,
-                    customer=row.customer,
-                    details=details,
-                )
-            )
+        self._writes.submit(
+            _Issued(caller=caller, grant=row, jti=jti, until=until, proof=proven),
+            deadline=caller.deadline,
+        )
         return IssuedDisclosureToken(
             expires_at=until, token=issued.token, nonce=None if proven is None else proven.nonce
+        )
+
+    def _write(self, issued: list[_Issued]) -> list[Exception | None]:
+        """Register tokens and write their entries; a proof that was used before refuses its own."""
+        with self._uow.begin() as tx:
+            outcomes: list[Exception | None] = [None] * len(issued)
+            shown = [place for place, each in enumerate(issued) if each.proof is not None]
+            proofs = [(each.grant.bucket, each.proof) for each in issued if each.proof is not None]
+            for place, refusal in zip(
+                shown, possession.spend(tx, proofs) if proofs else [], strict=True
+            ):
+                outcomes[place] = refusal
+            good = [each for each, refusal in zip(issued, outcomes, strict=True) if refusal is None]
+            now = tx.clock.now()
+            for each in good:
+                tx.disclosures.insert_token(
+                    each.grant.bucket,
+                    jti=each.jti,
+                    disclosure=each.grant.id,
+                    holder=each.caller.principal.id,
+                    issued_at=each.grant.now,
+                    expires_at=each.until,
+                )
+            tx.outbox.append([row for each in good for row in self._entries(each, now)])
+        return outcomes
+
+    def _entries(self, issued: _Issued, now: datetime) -> list[OutboxEntry]:
+        details: dict[str, str | int] = {
+            "jti": issued.jti,
+            "expires_at": int(issued.until.timestamp()),
+        }
+        if issued.proof is not None:
+            details["key_thumbprint"] = issued.proof.thumbprint
+        return self._audit.entries(
+            Event.DISCLOSURE_TOKEN_ISSUED,
+            issued.caller,
+            at=now,
+            grant=issued.grant,
+            customer=issued.grant.customer,
+            details=details,
         )
 
     def _lacking(self, row: DisclosureRow, found: _Found) -> tuple[Problem, ...]:
@@ -144,13 +166,7 @@ class Granting:
             bucket = tokens.bucket_from_disclosure_id(disclosure)
         except InvalidInput as exc:
             raise missing from exc
-        with self._uow.begin(read_only=True) as tx:
-            row = tx.disclosures.grants([(bucket, disclosure)]).get(disclosure)
-            found = _Found(
-                approvers=frozenset(tx.disclosures.approvers(bucket, disclosure)),
-                determined_by=frozenset(tx.instruments.determined_by(bucket, disclosure)),
-                instrument=tx.instruments.get(bucket, disclosure) or Instrument(),
-            )
+        row, found = self._reads.submit((bucket, disclosure), deadline=caller.deadline)
         if row is None or row.requester != caller.principal.id:
             raise missing
         state = state_now(row)
@@ -163,6 +179,31 @@ class Granting:
                 problems=() if state in rules.TERMINAL else self._lacking(row, found),
             )
         return row, found
+
+    def _read(self, names: list[tuple[int, str]]) -> list[tuple[DisclosureRow | None, _Found]]:
+        """Each grant as it stands, and what was decided on it; one of many callers is read once."""
+        with self._uow.begin(read_only=True) as tx:
+            rows = tx.disclosures.grants(names)
+            found = {
+                (bucket, name): _Found(
+                    approvers=frozenset(tx.disclosures.approvers(bucket, name)),
+                    determined_by=frozenset(tx.instruments.determined_by(bucket, name)),
+                    instrument=tx.instruments.get(bucket, name) or Instrument(),
+                )
+                for bucket, name in dict.fromkeys(names)
+            }
+        return [(rows.get(name), found[bucket, name]) for bucket, name in names]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Issued:
+    """A token that was signed and counts when it is registered."""
+
+    caller: Caller
+    grant: DisclosureRow
+    jti: str
+    until: datetime
+    proof: Proof | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
