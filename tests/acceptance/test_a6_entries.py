@@ -28,7 +28,7 @@ from vault_service.domain.instruments import Instrument
 from vault_service.errors import ServiceError
 from vault_service.ledger.entries import ActorKind, Entry, Event, Outcome, encode
 from vault_service.ledger.events import SHAPES
-from vault_service.services.modifications import ModificationDraft
+from vault_service.services.proposals import ModificationDraft
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.services.views import ModificationView
 

@@ -28,7 +28,7 @@ from vault_service.services.customer_erasure import ErasureView
 from vault_service.services.erasing import Erasing
 from vault_service.services.erasure_ports import ErasureState
 from vault_service.services.holds import HoldView
-from vault_service.services.modifications import ModificationDraft
+from vault_service.services.proposals import ModificationDraft
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.services.views import ModificationView
 

@@ -26,7 +26,7 @@ from vault_service.errors import Forbidden, InvalidInput, NotAuthenticated, NotF
 from vault_service.ledger.entries import Entry, Event
 from vault_service.services.context import Caller
 from vault_service.services.honeytokens import Honeytokens
-from vault_service.services.modifications import ModificationDraft
+from vault_service.services.proposals import ModificationDraft
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.services.views import IssuedKey
 

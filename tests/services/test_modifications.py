@@ -14,7 +14,8 @@ from vault_service.errors import Conflict, Forbidden, InvalidInput, NotFound, Un
 from vault_service.ledger.entries import Event
 from vault_service.services import bindings
 from vault_service.services.binding_ports import Binding, BoundRow
-from vault_service.services.modifications import ModificationDraft, Modifications
+from vault_service.services.modifications import Modifications
+from vault_service.services.proposals import ModificationDraft
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.services.views import ModificationView
 

@@ -17,7 +17,8 @@ from vault_service.domain.modifications import Identity, Reason, State
 from vault_service.errors import InvalidInput, ServiceError
 from vault_service.services.context import Stranger
 from vault_service.services.helpdesk import SignedMessage
-from vault_service.services.modifications import MAX_ITEMS, ModificationDraft
+from vault_service.services.modifications import MAX_ITEMS
+from vault_service.services.proposals import ModificationDraft
 from vault_service.services.views import ModificationView
 from vault_service.settings import ProcessRole
 from vault_service.web import bodies, shapes

@@ -1,35 +1,30 @@
 """Customers' changes of their data: proposed, confirmed, applied; the token stays as it is.
 
-A proposed value is sealed at once, under a data key of its own and for the very version that the
-record would then have. So no step after it sees the value, and no role needs a right to read: what
-support compares are two masks. Applying moves the sealed value in one statement that looks again
+A proposed value is sealed at once (`services.proposals`), for the very version that the record
+would then have. So no step after it sees the value, and no role needs a right to read: what support
+compares are two masks. Applying moves the sealed value in one statement that looks again
 whether the record is as it was.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
-from typing import Final, TypeVar
-from uuid import UUID
+from functools import partial
+from typing import Final
 
-from keys.envelope import Context, seal
-from vault_service.domain import freetext, tokens
 from vault_service.domain import modifications as rules
+from vault_service.domain import tokens
 from vault_service.domain.actors import Action
-from vault_service.domain.classes import DataClass, rule, tokenizable
-from vault_service.domain.modifications import Identity, Reason, Source, State, Step
-from vault_service.domain.values import Value, parse
+from vault_service.domain.modifications import Identity, Reason, State, Step
 from vault_service.errors import Conflict, InvalidInput, NotFound, ServiceError, Unavailable
 from vault_service.ledger.entries import Event
-from vault_service.services import bindings, webhooks
+from vault_service.services import webhooks
 from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.context import Caller
 from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.modification_ports import (
-    Identified,
     ModificationRow,
     NewModification,
     ProposedValue,
@@ -43,48 +38,26 @@ from vault_service.services.ports import (
     Transaction,
     UnitOfWork,
 )
+from vault_service.services.proposals import (
+    FloorRaised,
+    ModificationDraft,
+    Problems,
+    Proposals,
+    bound,
+    check_floor,
+)
 from vault_service.services.views import ModificationPage, ModificationView
 
 MAX_ITEMS: Final = 100
 MAX_PAGE: Final = 100
-TICKET_LENGTH: Final = 200
 # Tries at one batch: a rotation may begin while data keys wait in the pool.
 MAX_TRIES: Final = 3
 # What billing is told when a record has another value.
 TOKEN_UPDATED: Final = "token.updated"  # noqa: S105 -- the name of a message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModificationDraft:
-    """A change as it is asked for.
-
-    Attributes:
-        customer: whose data.
-        ticket: the helpdesk's or the message's reference.
-        data_class: what the new value is; with neither class nor value somebody reads the message.
-        value: the new value.
-        token: which record; without it the customer's only one of the class.
-        source: how the customer asked.
-    """
-
-    customer: str
-    ticket: str
-    data_class: str | None = None
-    value: object = field(default=None, repr=False)
-    token: str | None = None
-    source: Source = Source.TICKET
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
-    """A value that passed its checks and the record that it is meant for."""
-
-    record: Identified
-    value: Value = field(repr=False)
-
-    @property
-    def variant(self) -> str:
-        return f"{self.record.format} {self.value.variant}".rstrip()
+# What became of each draft of a batch, by its place.
+Opened = dict[int, ModificationView | ServiceError]
 
 
 class Modifications:
@@ -102,10 +75,11 @@ class Modifications:
     ) -> None:
         self._uow = uow
         self._data_keys = data_keys
-        self._fingerprints = fingerprints
+        self._proposals = Proposals(
+            uow=uow, data_keys=data_keys, fingerprints=fingerprints, today=today
+        )
         self._audit = audit
         self._honeytokens = honeytokens
-        self._today = today
 
     # ------------------------------------------------------------ asking
 
@@ -130,10 +104,10 @@ class Modifications:
             self._audit.require(caller, Action.REQUEST_MODIFICATION)
         if not 1 <= len(drafts) <= MAX_ITEMS:
             raise InvalidInput(f"1 to {MAX_ITEMS} changes at once", code="batch_size")
-        results: dict[int, ModificationView | ServiceError] = {}
-        self._open(caller, drafts, results, once=None)
-        self._look(caller, results.values())
-        return [results[index] for index in range(len(drafts))]
+        problems: Problems = {}
+        opened = self._open(caller, drafts, problems, once=None) or {}
+        self._look(caller, opened.values())
+        return [(opened | problems)[index] for index in range(len(drafts))]
 
     def open_once(
         self, part: str, drafts: Sequence[ModificationDraft], once: tuple[int, str]
@@ -152,46 +126,40 @@ class Modifications:
             ServiceError: not even a change without value could be opened; the message counts as
                 not received.
         """
-        results: dict[int, ModificationView | ServiceError] = {}
-        targets = self._targets(drafts, results)
-        self._compare(targets, results)
-        unread = [index for index in results if index not in targets]
-        plain = [draft for index, draft in enumerate(drafts) if index not in unread]
+        unread: Problems = {}
+        self._proposals.compare(self._proposals.targets(drafts, unread), unread)
+        good = [draft for index, draft in enumerate(drafts) if index not in unread]
         if unread:
-            plain.append(replace(drafts[unread[0]], data_class=None, value=None, token=None))
-        opened: dict[int, ModificationView | ServiceError] = {}
-        if not self._open(part, plain, opened, once=once):
+            plain = drafts[next(iter(unread))]
+            good.append(replace(plain, data_class=None, value=None, token=None))
+        opened = self._open(part, good, {}, once=once)
+        if opened is None:
             return None
+        _raise_first(opened)
         return [view for view in opened.values() if isinstance(view, ModificationView)]
 
     def _open(
         self,
         caller: Caller | str,
         drafts: Sequence[ModificationDraft],
-        results: dict[int, ModificationView | ServiceError],
+        problems: Problems,
         *,
         once: tuple[int, str] | None,
-    ) -> bool:
-        """Open changes; False, and nothing opened, where the message they are of came before.
+    ) -> Opened | None:
+        """Open changes; None, and nothing opened, where the message they are of came before.
 
-        What is of one message is opened as a whole: the first problem is raised.
+        What is of one message is opened as a whole: its first problem is raised.
         """
-        targets = self._targets(drafts, results)
+        targets = self._proposals.targets(drafts, problems)
+        by = caller.principal.id if isinstance(caller, Caller) else caller
         for _ in range(MAX_TRIES):
-            rows = self._sealed_rows(caller, drafts, targets, results)
+            rows = self._proposals.rows(by, drafts, targets, problems)
             if once is not None:
-                _raise_first(results)
+                _raise_first(problems)
             try:
-                opened = self._uow.run(
-                    lambda tx, rows=rows: self._insert(tx, caller, rows, once)  # type: ignore[misc]
-                )
-            except _FloorRaisedError as floor:
+                return self._uow.run(partial(self._insert, caller=caller, rows=rows, once=once))
+            except FloorRaised as floor:
                 self._data_keys.discard(floor.kek)
-                continue
-            if opened is None:
-                return False
-            results |= opened
-            return True
         raise _rotating()
 
     def propose(
@@ -220,19 +188,19 @@ class Modifications:
             value=value,
             token=token,
         )
-        results: dict[int, ModificationView | ServiceError] = {}
-        targets = self._targets([draft], results)
-        prints = self._compare(targets, results)
-        for problem in results.values():
-            if isinstance(problem, ServiceError):
-                raise problem
+        problems: Problems = {}
+        targets = self._proposals.targets([draft], problems)
+        prints = self._proposals.compare(targets, problems)
+        _raise_first(problems)
         for _ in range(MAX_TRIES):
-            (proposed,) = self._seal(targets, {0: row.customer}, prints).values()
+            (proposed,) = self._proposals.seal(targets, {0: row.customer}, prints).values()
             try:
                 return self._uow.run(
-                    lambda tx, proposed=proposed: self._propose(tx, caller, modification, proposed)  # type: ignore[misc]
+                    partial(
+                        self._propose, caller=caller, modification=modification, proposed=proposed
+                    )
                 )
-            except _FloorRaisedError as floor:
+            except FloorRaised as floor:
                 self._data_keys.discard(floor.kek)
             except RowRefused as refused:
                 raise Conflict(
@@ -245,9 +213,9 @@ class Modifications:
     ) -> ModificationView:
         row = _locked(tx, modification)
         rules.advance(_state_now(row), Step.PROPOSE)
-        _check_floor(tx, [proposed])
+        check_floor(tx, [proposed])
         entry = new_entry_id()
-        commitments, proposed = _bound(entry, proposed)
+        commitments, proposed = bound(entry, proposed)
         tx.modifications.propose(row.bucket, row.id, proposed, by=caller.principal.id)
         row = _locked(tx, modification)
         tx.outbox.append(
@@ -433,144 +401,26 @@ class Modifications:
             names = {name for view in shown for name in (view.customer, view.token) if name}
             self._honeytokens.look(caller, names)
 
-    def _targets(
-        self,
-        drafts: Sequence[ModificationDraft],
-        results: dict[int, ModificationView | ServiceError],
-    ) -> dict[int, _Target | None]:
-        """What each draft means; None where a person must read it. Problems go to `results`."""
-        checked: dict[int, tuple[DataClass, str | None] | None] = {}
-        for index, draft in enumerate(drafts):
-            try:
-                checked[index] = _check(draft)
-            except ServiceError as problem:
-                results[index] = problem
-        with self._uow.begin(read_only=True) as tx:
-            records = _records(tx, drafts, checked)
-        targets: dict[int, _Target | None] = {}
-        today = self._today()
-        for index, asked in checked.items():
-            if asked is None:
-                targets[index] = None
-                continue
-            try:
-                record = _record_of(drafts[index], asked, records)
-                value = parse(asked[0], drafts[index].value, today=today, pointer="/value")
-                targets[index] = _Target(record=record, value=value)
-            except ServiceError as problem:
-                results[index] = problem
-        return targets
-
-    def _compare(
-        self,
-        targets: dict[int, _Target | None],
-        results: dict[int, ModificationView | ServiceError],
-    ) -> dict[int, tuple[bytes, int]]:
-        """Fingerprint the new values; one that is no change is taken out of `targets`."""
-        wanted = {index: target for index, target in targets.items() if target is not None}
-        made = (
-            self._fingerprints.compute(
-                [(each.value.data_class, each.value.normalised) for each in wanted.values()]
-            )
-            if wanted
-            else []
-        )
-        prints: dict[int, tuple[bytes, int]] = {}
-        for (index, target), fingerprint in zip(wanted.items(), made, strict=True):
-            if (fingerprint.digest, target.variant) == (
-                target.record.fingerprint,
-                target.record.variant,
-            ):
-                del targets[index]
-                results[index] = InvalidInput(
-                    "this is the present value", code="value_unchanged", pointer="/value"
-                )
-            else:
-                prints[index] = fingerprint.digest, fingerprint.key_version
-        return prints
-
-    def _seal(
-        self,
-        targets: dict[int, _Target | None],
-        customers: dict[int, str],
-        prints: dict[int, tuple[bytes, int]],
-    ) -> dict[int, ProposedValue]:
-        by_kek: dict[str, list[tuple[int, _Target]]] = defaultdict(list)
-        for index, target in targets.items():
-            if target is not None:
-                by_kek[rule(target.value.data_class).kek].append((index, target))
-        sealed: dict[int, ProposedValue] = {}
-        for kek, group in by_kek.items():
-            for (index, target), key in zip(
-                group, self._data_keys.take(kek, len(group)), strict=True
-            ):
-                version = target.record.version + 1
-                context = Context(
-                    token=target.record.token,
-                    customer=customers[index],
-                    data_class=target.value.data_class,
-                    record_version=version,
-                )
-                digest, key_version = prints[index]
-                sealed[index] = ProposedValue(
-                    token=target.record.token,
-                    data_class=target.value.data_class,
-                    record_version=version,
-                    variant=target.variant,
-                    mask=target.value.mask,
-                    fingerprint=digest,
-                    fingerprint_version=key_version,
-                    envelope=seal(key, target.value.sealed, context),
-                    wrapped_key=key.wrapped,
-                )
-        return sealed
-
-    def _sealed_rows(
-        self,
-        caller: Caller | str,
-        drafts: Sequence[ModificationDraft],
-        targets: dict[int, _Target | None],
-        results: dict[int, ModificationView | ServiceError],
-    ) -> dict[int, NewModification]:
-        prints = self._compare(targets, results)
-        customers = {index: drafts[index].customer for index in targets}
-        sealed = self._seal(targets, customers, prints)
-        rows: dict[int, NewModification] = {}
-        for index in targets:
-            draft = drafts[index]
-            bucket = tokens.bucket_of(draft.customer)
-            rows[index] = NewModification(
-                bucket=bucket,
-                id=tokens.new_modification_id(bucket),
-                customer=draft.customer,
-                source=draft.source,
-                ticket=draft.ticket,
-                opened_by=caller.principal.id if isinstance(caller, Caller) else caller,
-                life=rules.LIFE,
-                value=sealed.get(index),
-            )
-        return rows
-
     def _insert(
         self,
         tx: Transaction,
         caller: Caller | str,
         rows: dict[int, NewModification],
         once: tuple[int, str] | None,
-    ) -> dict[int, ModificationView | ServiceError] | None:
+    ) -> Opened | None:
         if once is not None and not tx.modifications.first(*once):
             return None
         entries = {index: new_entry_id() for index in rows}
         committed: dict[int, dict[str, str]] = {}
         offered: list[NewModification] = []
         for index, row in rows.items():
-            committed[index], value = _bound(entries[index], row.value)
+            committed[index], value = bound(entries[index], row.value)
             offered.append(replace(row, value=value))
-        _check_floor(tx, [row.value for row in offered if row.value is not None])
+        check_floor(tx, [row.value for row in offered if row.value is not None])
         new = tx.modifications.insert(offered)
         stands = tx.modifications.equal(offered)
         current = _current(tx, list(stands.values()))
-        results: dict[int, ModificationView | ServiceError] = {}
+        results: Opened = {}
         for index, row in rows.items():
             stored = stands.get(row.id)
             if stored is None:
@@ -626,32 +476,7 @@ class Modifications:
         )
 
 
-_V = TypeVar("_V", ProposedValue, ProposedValue | None)
-
-
-def _bound(entry: str, value: _V) -> tuple[dict[str, str], _V]:
-    """What an entry commits to of a proposed value, and the value with its binding.
-
-    The leaf is that of the record that the value would become, so that it is bound as it is when
-    it is applied.
-    """
-    if value is None:
-        return {}, value
-    digest = bindings.envelope_hash(value.envelope)
-    leaf = bindings.leaf(value.token, value.record_version, value.wrapped_key, digest)
-    commitments, (binding,) = bindings.bind(UUID(entry), [leaf])
-    return commitments, replace(value, binding=binding)
-
-
-class _FloorRaisedError(Exception):
-    """A value was sealed under a KEK version that a rotation has retired from writing."""
-
-    def __init__(self, kek: str) -> None:
-        super().__init__(kek)
-        self.kek = kek
-
-
-def _raise_first(results: Mapping[int, ModificationView | ServiceError]) -> None:
+def _raise_first(results: Mapping[int, object]) -> None:
     for result in results.values():
         if isinstance(result, ServiceError):
             raise result
@@ -663,86 +488,6 @@ def _not_found() -> NotFound:
 
 def _rotating() -> Unavailable:
     return Unavailable("the keys are being rotated", code="rotation_under_way", retry_after=5.0)
-
-
-def _check_floor(tx: Transaction, values: Sequence[ProposedValue]) -> None:
-    floors = tx.floors.get() if values else {}
-    for value in values:
-        if value.wrapped_key.kek_version < floors.get(value.wrapped_key.kek, 0):
-            raise _FloorRaisedError(value.wrapped_key.kek)
-
-
-def _check(draft: ModificationDraft) -> tuple[DataClass, str | None] | None:
-    """Class and token of a draft, if it holds a value; None if a person must read it.
-
-    Raises:
-        InvalidInput: what is wrong, and where.
-    """
-    tokens.check_customer_id(draft.customer, pointer="/customer")
-    freetext.check_text(draft.ticket, pointer="/ticket", max_length=TICKET_LENGTH)
-    if draft.token is not None:
-        tokens.bucket_from_token(draft.token, pointer="/token")
-    if draft.value is None and draft.data_class is None and draft.token is None:
-        return None
-    if draft.value is None or draft.data_class is None:
-        raise InvalidInput(
-            "name class and value, or neither",
-            code="modification_incomplete",
-            pointer="/value" if draft.value is None else "/class",
-        )
-    return tokenizable(draft.data_class), draft.token
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Records:
-    """Live records that drafts name, and each customer's only one of a class."""
-
-    by_token: dict[str, Identified]
-    only: dict[tuple[str, str], str]
-
-
-def _records(
-    tx: Transaction,
-    drafts: Sequence[ModificationDraft],
-    checked: dict[int, tuple[DataClass, str | None] | None],
-) -> _Records:
-    unnamed = [
-        (tokens.bucket_of(drafts[index].customer), drafts[index].customer, asked[0].value)
-        for index, asked in checked.items()
-        if asked is not None and asked[1] is None
-    ]
-    only = tx.modifications.only_of_class(unnamed)
-    named = {asked[1] for asked in checked.values() if asked is not None and asked[1] is not None}
-    every = sorted(named | set(only.values()))
-    found = tx.modifications.identified([(tokens.bucket_from_token(name), name) for name in every])
-    return _Records(by_token=found, only=only)
-
-
-def _record_of(
-    draft: ModificationDraft, asked: tuple[DataClass, str | None], records: _Records
-) -> Identified:
-    """The record that a draft is meant for.
-
-    Raises:
-        NotFound: the customer has no such record.
-        InvalidInput: he has several of the class, or none, and the draft names no token; or the
-            record is of another class.
-    """
-    data_class, token = asked
-    if token is None:
-        token = records.only.get((draft.customer, data_class.value))
-        if token is None:
-            raise InvalidInput(
-                "the customer has not exactly one record of this class; name its token",
-                code="record_ambiguous",
-                pointer="/token",
-            )
-    record = records.by_token.get(token)
-    if record is None or record.customer != draft.customer:
-        raise NotFound("there is no such token", code="token_not_found", pointer="/token")
-    if record.data_class != data_class:
-        raise InvalidInput("the record is of another class", code="class_differs", pointer="/class")
-    return record
 
 
 def _named(modification: str) -> tuple[int, str]:
