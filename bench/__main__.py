@@ -127,15 +127,24 @@ def run(asked: argparse.Namespace, folder: Path, stack: Stack) -> Result:
     for name, step in steps(bench, asked):
         if asked.only and not any(word in name for word in asked.only):
             continue
-        sys.stderr.write(f"{name}\n")
-        step()
+        _attempt(bench, name, step)
     cases.memory(bench, "at the end")
-    cases.read_all_back(bench, most=2_000 if asked.smoke else 20_000 if asked.quick else 200_000)
+    most = 2_000 if asked.smoke else 20_000 if asked.quick else 200_000
+    _attempt(bench, "read everything back", partial(cases.read_all_back, bench, most=most))
     if not asked.no_peers:
         _peers(bench, min(seconds, 3.0))
     for part, used in cases.cpu(bench).items():
         result.facts[f"CPU seconds of {part}"] = used
     return result
+
+
+def _attempt(bench: Bench, name: str, step: Callable[[], None]) -> None:
+    """Measure a case; one that fails is an error of the run, and the others are measured still."""
+    sys.stderr.write(f"{name}\n")
+    try:
+        step()
+    except BenchError as error:
+        bench.show(Row(case=f"failed: {name}", records=bench.records, errors=1, note=str(error)))
 
 
 def _begin(bench: Bench, *, smoke: bool) -> None:
