@@ -181,7 +181,7 @@ def _responses(operation: Operation, named: Mapping[type, Any]) -> dict[str, Any
         if operation.media != JSON:
             responses[str(status)]["content"] = {operation.media: {"schema": {"type": "string"}}}
     statuses = {401, 403, 422, 429, 500, 503}
-    if operation.body is not None:
+    if operation.body is not None or operation.takes is not None:
         statuses |= {400, 413, 415}
     if operation.query is not None:
         statuses.add(400)
