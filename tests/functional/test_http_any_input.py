@@ -53,7 +53,9 @@ CALLERS = {
 # Enough to find what is easily found, on every run; a campaign takes many more.
 EXAMPLES = 20
 # These answer item by item: a wrong item is an error at its place, not of the call.
-ITEMWISE = frozenset(("create_tokens", "search_tokens", "open_modifications", "search_customers"))
+ITEMWISE = frozenset(
+    "create_tokens search_tokens open_modifications search_customers record_services".split()
+)
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
