@@ -54,7 +54,10 @@ CALLERS = {
 EXAMPLES = 20
 # These answer item by item: a wrong item is an error at its place, not of the call.
 ITEMWISE = frozenset(
-    "create_tokens search_tokens open_modifications search_customers record_services".split()
+    (
+        *("create_tokens", "search_tokens", "search_customers"),
+        *("open_modifications", "record_services"),
+    )
 )
 CHECKS = [
     not_a_server_error,
