@@ -28,7 +28,9 @@ from vault_service.api import (
     services,
     status,
     tokens,
+    usage,
     vault_keys,
+    visits,
     webhooks,
 )
 from vault_service.api.calls import Group, Operation, Runner
@@ -47,6 +49,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     evidence.GROUP,
     recipients.GROUP,
     accounting.GROUP,
+    usage.GROUP,
     holds.GROUP,
     erasures.GROUP,
     access_reviews.GROUP,
@@ -80,11 +83,13 @@ def create_app(served: Served, settings: Settings) -> Flask:
     hooks.install(app)
     errors.install(app)
     status.register(app, served, settings)
+    # Before the calls: Flask gives each path an OPTIONS of its own, and the first one is taken.
+    visits.register(app, served.visits, settings)
     offered = operations(settings.process_role)
     if offered:
         runner = Runner(served, settings)
         for operation in offered:
             runner.register(app, operation)
-    docs.register(app, offered)
+    docs.register(app, offered, visited=served.visits is not None)
     app.wsgi_app = Edge(app.wsgi_app, settings)  # type: ignore[method-assign]  # Flask's own advice
     return app

@@ -35,6 +35,7 @@ from vault_service import __version__
 from vault_service.domain import helpdesk
 from vault_service.domain.classes import RULES
 from vault_service.domain.grounds import Policy
+from vault_service.domain.usage import Site
 from vault_service.errors import SettingsError
 from vault_service.outbound import HttpSender
 from vault_service.policy import loader
@@ -93,10 +94,13 @@ from vault_service.services.rotations import Rotations
 from vault_service.services.sequencing import KEY_NAME as LEDGER_KEY
 from vault_service.services.sequencing import Sequencer
 from vault_service.services.service_choices import ServiceChoices
+from vault_service.services.sketches import Sketches
 from vault_service.services.token_keys import KEY_NAME, TokenKeys
 from vault_service.services.tokenization import Tokenization
 from vault_service.services.transparency import Transparency
 from vault_service.services.unusual import MISSED_SEARCHES, REFUSED_REVEALS, Unusual
+from vault_service.services.usage import PERIOD as USAGE_PERIOD
+from vault_service.services.usage import UsageReading, UsageUpkeep, VisitCounting
 from vault_service.services.webhook_delivery import PERIOD as WEBHOOK_PERIOD
 from vault_service.services.webhook_delivery import Endpoint, WebhookDelivery, WebhookPost
 from vault_service.services.webhook_desk import WebhookDesk
@@ -144,6 +148,9 @@ class Services:
     holds: LegalHolds | None = None
     notices: Notices | None = None
     transparency: Transparency | None = None
+    visits: VisitCounting | None = None
+    usage: UsageReading | None = None
+    usage_upkeep: UsageUpkeep | None = None
     erasures: CustomerErasures | None = None
     reviewing: Reviewing | None = None
     review_duty: ReviewDuty | None = None
@@ -336,6 +343,7 @@ def build(settings: Settings, *, observe: Callable[[str, str], None] = _heard) -
     audit = partial(Audit, process_role=role.value)
     if role in (ProcessRole.ALL, ProcessRole.INGEST):
         served |= _ingest(parts, audit, settings)
+        served |= _visits(parts, settings)
     if role in (ProcessRole.ALL, ProcessRole.CONSOLE):
         served |= _console(parts, audit, policy, settings)
     if role in (ProcessRole.ALL, ProcessRole.REVEAL):
@@ -435,6 +443,21 @@ def _helpdesk_mapping(settings: Settings) -> helpdesk.HelpdeskMapping | None:
     return helpdesk.load(text)
 
 
+def _visits(parts: _Parts, settings: Settings) -> dict[str, object]:
+    """What counts visits, where a website is named: with the rights to write, and to read nothing.
+
+    Raises:
+        SettingsError: the extra `usage` is not installed.
+    """
+    if not settings.usage_sites:
+        return {}
+    site = Site(tuple(settings.usage_sites.split()), tuple(settings.usage_pages.split()))
+    visits = VisitCounting(uow=parts.database("ingest"), sketches=Sketches(), site=site)
+    # Closed before its connections are.
+    parts.closing.callback(visits.close)
+    return {"visits": visits}
+
+
 def _console(
     parts: _Parts, audit: Callable[..., Audit], policy: Policy, settings: Settings
 ) -> dict[str, object]:
@@ -479,6 +502,7 @@ def _console(
         ),
         "notices": Notices(uow=uow, policy=policy, audit=told),
         "transparency": Transparency(uow=uow, audit=told),
+        "usage": UsageReading(uow=uow, audit=told),
         "reading": Reading(
             uow=uow,
             fingerprints=Fingerprinter(transit),
@@ -554,6 +578,7 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
     )
     review_duty = ReviewDuty(uow=uow, audit=told, alarms=alarms, holder=_instance())
     erasing = Erasing(uow=uow, audit=told, horizon_days=settings.backup_horizon_days)
+    usage_upkeep = UsageUpkeep(uow=uow, keep_days=settings.usage_keep_days)
     housekeeping = Housekeeping(uow=uow, audit=told, holder=_instance())
     # With the patience of a caller, not of a job: rows are locked while Vault rewraps their keys.
     rotator = _Rotator(parts.transit("rotate"))
@@ -581,6 +606,7 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
     return {
         "alarms": alarms,
         "housekeeping": housekeeping,
+        "usage_upkeep": usage_upkeep,
         "erasing": erasing,
         "review_duty": review_duty,
         "duties": (
@@ -588,6 +614,7 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
             Duty(name="access_reviews", period=REVIEW_PERIOD, run=review_duty.run),
             Duty(name="erasing", period=ERASING_PERIOD, run=erasing.run),
             Duty(name="rotation", period=ROTATION_PERIOD, run=rotation_work.run),
+            Duty(name="usage", period=USAGE_PERIOD, run=usage_upkeep.run),
             Duty(name="key_census", period=CENSUS_PERIOD, run=census.run),
             *_webhooks(uow, alarms, settings),
         ),

@@ -43,6 +43,12 @@ _MAX_ENDPOINTS = 8
 # Its bytes are counted where it is decoded, before the first message.
 _WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,88}={0,2}", re.ASCII)
 
+_MAX_SITES = 8
+# A day has a row for each page and each domain, and each of their pairs.
+_MAX_PAGES = 64
+# A path as addresses show it, without an end that two spellings could have.
+_PAGE = re.compile(r"/|(?:/[A-Za-z0-9._~%-]{1,64}){1,8}(?:/\*)?|/\*", re.ASCII)
+
 # A secret file larger than this is the wrong file.
 _MAX_SECRET_BYTES = 16 * 1024
 
@@ -216,6 +222,16 @@ class Settings:
     helpdesk_mapping: Annotated[
         Path | None, Wants("a file that says how the helpdesk's messages are read")
     ] = None
+    usage_sites: Annotated[
+        str | None, Wants("up to 8 origins of your website, parted by spaces: its visits count")
+    ] = None
+    usage_pages: Annotated[
+        str, Wants("up to 64 paths of it, parted by spaces, counted apart; /blog/* is all below")
+    ] = "/"
+    usage_rate_limit: Annotated[
+        Count, Wants("visits per minute, process and address, 0 for no limit")
+    ] = 600
+    usage_keep_days: Annotated[Positive, Wants("days that usage counts are kept, 1 or more")] = 800
 
     log_level: Annotated[LogLevel, Wants("debug, info, warning or error")] = LogLevel.INFO
     log_format: Annotated[LogFormat, Wants("json or console")] = LogFormat.JSON
@@ -463,6 +479,29 @@ def _check_webhooks(settings: Settings, problems: list[str]) -> None:
         problems.append(f"{PREFIX}HELPDESK_MAPPING and {PREFIX}HELPDESK_SECRETS go together")
 
 
+def _check_usage(settings: Settings, problems: list[str]) -> None:
+    """What is counted apart is all that is ever written down of a visit."""
+    sites, pages = (settings.usage_sites or "").split(), settings.usage_pages.split()
+    for site in sites:
+        parts = _url(site)
+        if (
+            parts is None
+            or parts.scheme not in {"http", "https"}
+            or not parts.hostname
+            # As browsers say it, and nothing behind it.
+            or site != f"{parts.scheme}://{parts.netloc}".lower()
+            or "@" in site
+        ):
+            problems.append(f"{PREFIX}USAGE_SITES must be {_wants()['usage_sites'].text}")
+        elif parts.scheme == "http" and not _is_loopback(parts.hostname):
+            problems.append(f"{PREFIX}USAGE_SITES must be https, unless a site is on this host")
+    if len(sites) > _MAX_SITES or len(set(sites)) != len(sites):
+        problems.append(f"{PREFIX}USAGE_SITES must be {_wants()['usage_sites'].text}")
+    good = all(map(_PAGE.fullmatch, pages))
+    if not good or len(pages) > _MAX_PAGES or len(set(pages)) != len(pages):
+        problems.append(f"{PREFIX}USAGE_PAGES must be {_wants()['usage_pages'].text}")
+
+
 def _check_production(settings: Settings, problems: list[str]) -> None:
     if not settings.production:
         return
@@ -521,6 +560,7 @@ def load(
     settings = Settings(**values, sources={name: raw.source for name, raw in found.items()})
     _check_urls(settings, problems)
     _check_webhooks(settings, problems)
+    _check_usage(settings, problems)
     _check_production(settings, problems)
     _refuse(problems)
     return settings

@@ -36,6 +36,7 @@ from vault_service.services.rotation_ports import Reason, RotationRow, RotationS
 from vault_service.services.rotations import RotationPage, RotationView
 from vault_service.services.service_choices import ServiceChoiceView, ServiceHistory
 from vault_service.services.transparency import TransparencyReport, TransparencyRow
+from vault_service.services.usage_ports import UsageRow
 from vault_service.services.views import (
     CustomerProfile,
     CustomerView,
@@ -325,6 +326,14 @@ def customer_notice(**changes: Any) -> CustomerNotice:
     return CustomerNotice(
         **({"customer": CUSTOMER, "at": NOW, "lines": lines, "more": False} | changes)
     )
+
+
+TODAY = date(2026, 11, 25)
+
+
+def usage_row() -> UsageRow:
+    """Counts of a page on a day."""
+    return UsageRow(day=TODAY, page="/", referrer="example.org", views=123, visitors=9)
 
 
 def transparency_report() -> TransparencyReport:
@@ -692,6 +701,8 @@ def served(recording: Recording) -> Served:
                 "page": ((hold_view(),), None),
             },
         ),
+        visits=None,
+        usage=_Simple(recording, {"period": (TODAY, TODAY, [usage_row()])}),
         notices=_Simple(recording, {"make": customer_notice()}),
         transparency=_Simple(recording, {"report": transparency_report()}),
         webhooks=_Part(

@@ -47,6 +47,8 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "limit_invalid": "The page is too small or too large.",
         "year_invalid": "There is no report of such a year.",
         "year_not_over": "The year is not over; a report of part of it would tell too much.",
+        "usage_period_invalid": "The period is too long, or ends before it begins.",
+        "origin_not_allowed": "The page that sent this is none of the website's.",
         "cursor_invalid": "The cursor is not one that was given out.",
         "batch_size": "The batch is empty or too large.",
         "search_ambiguous": "A search names one value or several, and not both.",

@@ -101,9 +101,9 @@ def _page(operations: Sequence[Operation], described: Mapping[str, Any]) -> str:
     )
 
 
-def register(app: Flask, operations: Sequence[Operation]) -> None:
+def register(app: Flask, operations: Sequence[Operation], *, visited: bool) -> None:
     """Give the application the document, the page and its style sheet; all made once, here."""
-    described = openapi.document(operations)
+    described = openapi.document(operations, visited=visited)
     document = msgspec.json.encode(described)
     page = _page(operations, described).encode()
     style = (files("vault_service.api") / "static" / "docs.css").read_bytes()

@@ -10,7 +10,7 @@ import msgspec
 from vault_service import __version__
 from vault_service.api.calls import JSON, Operation
 from vault_service.api.errors import ProblemDocument, title_of
-from vault_service.api.schemas import AliveOut, ReadyOut, TokenIn
+from vault_service.api.schemas import AliveOut, ReadyOut, TokenIn, VisitIn
 from vault_service.api.services import ServiceIn
 from vault_service.domain.actors import PERMISSIONS
 
@@ -42,9 +42,47 @@ disclosure token exists only where people other than the requester approved a re
 ground of the privacy policy. Errors are problem documents (RFC 9457) whose `code` is stable."""
 
 
-def document(operations: Sequence[Operation]) -> dict[str, Any]:
-    """The document that describes these operations."""
-    kinds: list[type] = [ProblemDocument, AliveOut, ReadyOut, TokenIn, ServiceIn]
+_VISIT_ANSWERS: Final = {
+    str(status): {"description": title_of(status), "content": _PROBLEM}
+    for status in (400, 403, 413, 415, 422, 429, 500, 503)
+}
+_VISIT: Final[dict[str, Any]] = {
+    "operationId": "count_visit",
+    "summary": "Count a visit of the company's website, in aggregate; for its pages' scripts.",
+    "tags": ["visits"],
+    "security": [],
+    "responses": {"204": {"description": "Done"}, **_VISIT_ANSWERS},
+}
+_VISIT_GIF: Final[dict[str, Any]] = {
+    "operationId": "count_visit_by_image",
+    "summary": "The same, for pages without scripts: an image of one pixel.",
+    "tags": ["visits"],
+    "security": [],
+    "parameters": [
+        {"name": name, "in": "query", "description": words, "schema": {"type": "string"}}
+        for name, words in (
+            ("p", "The page's path; else it is taken from the header Referer."),
+            ("r", "The address that the visitor came from."),
+        )
+    ],
+    "responses": {
+        "200": {
+            "description": "Done",
+            "content": {"image/gif": {"schema": {"type": "string"}}},
+        },
+        **_VISIT_ANSWERS,
+    },
+}
+
+
+def document(operations: Sequence[Operation], *, visited: bool) -> dict[str, Any]:
+    """The document that describes these operations.
+
+    Args:
+        operations: the calls of principals.
+        visited: whether visits of the website are counted, too.
+    """
+    kinds: list[type] = [ProblemDocument, AliveOut, ReadyOut, TokenIn, ServiceIn, VisitIn]
     for operation in operations:
         for kind in (operation.body, *operation.answers.values()):
             if kind is not None and kind not in kinds:
@@ -57,6 +95,14 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
             operation, named
         )
     paths |= _infrastructure(named)
+    if visited:
+        paths["/u.gif"] = {"get": _VISIT_GIF}
+        paths.setdefault("/v1/usage", {})["post"] = _VISIT | {
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": named[VisitIn]}},
+            }
+        }
     return {
         "openapi": "3.1.0",
         "info": {"title": "Vault service", "version": __version__, "description": _ABOUT},

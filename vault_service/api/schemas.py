@@ -622,3 +622,19 @@ class ReadyOut(Answered, frozen=True):
 
     status: str
     checks: list[CheckOut]
+
+
+class VisitIn(Accepted, frozen=True):
+    """A visit of the company's website, told by one of its pages. Nothing of it is kept."""
+
+    page: Annotated[str, Meta(max_length=2048, description="The page's path or address.")]
+    referrer: Annotated[
+        str, Meta(max_length=2048, description="The address that the visitor came from.")
+    ] = ""
+
+
+class VisitQuery(Accepted, frozen=True):
+    """The same, told by the address of an image."""
+
+    p: Annotated[str, Meta(max_length=2048)] = ""
+    r: Annotated[str, Meta(max_length=2048)] = ""

@@ -41,6 +41,7 @@ _LAZY: Final = {
     "keys": _HERE + "key_verify:group",
     "webhooks": _HERE + "webhooks:group",
     "honeytokens": _HERE + "honeytokens:group",
+    "usage": _HERE + "usage:usage",
     "audit": _HERE + "audit:group",
     "database": _HERE + "database:group",
     "policy": _HERE + "policy:group",

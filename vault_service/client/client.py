@@ -27,6 +27,7 @@ from vault_service.client.rotations import Rotations
 from vault_service.client.services import Services
 from vault_service.client.tokens import Customers, Tokens
 from vault_service.client.transport import Ask, Reply, Transport, decode
+from vault_service.client.usage import UsageCalls
 from vault_service.client.webhooks import Webhooks
 
 _UNAVAILABLE: Final = 503
@@ -80,6 +81,7 @@ class Client:
         self.accounting = Accounting(self._transport)
         self.evidence = Evidence(self._transport)
         self.honeytokens = Honeytokens(self._transport)
+        self.usage = UsageCalls(self._transport)
         self.webhooks = Webhooks(self._transport)
         self.recipients = Recipients(self._transport)
         self.access_reviews = AccessReviews(self._transport)

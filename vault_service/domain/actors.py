@@ -152,6 +152,7 @@ class Action(StrEnum):
     READ_ROTATIONS = "read_rotations"
     READ_LEDGER = "read_ledger"
     READ_TRANSPARENCY = "read_transparency"
+    READ_USAGE = "read_usage"
     MANAGE_WEBHOOKS = "manage_webhooks"
     PLANT_HONEYTOKENS = "plant_honeytokens"
     READ_POLICIES = "read_policies"
@@ -220,6 +221,8 @@ PERMISSIONS: Mapping[Action, frozenset[Role]] = MappingProxyType(
         Action.READ_LEDGER: frozenset((Role.AUDITOR,)),
         # An officer publishes it, and an auditor holds it against the log. It tells of nobody.
         Action.READ_TRANSPARENCY: frozenset((Role.OFFICER, Role.AUDITOR)),
+        # It tells of nobody, either; the operator runs the website's other servers, too.
+        Action.READ_USAGE: frozenset((Role.OPERATOR, Role.OFFICER, Role.AUDITOR)),
         # Officers decide by it.
         Action.READ_POLICIES: frozenset((Role.AUDITOR, Role.OFFICER, Role.OPERATOR)),
     }

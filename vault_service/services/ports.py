@@ -36,6 +36,7 @@ from vault_service.services.recipient_ports import Recipients
 from vault_service.services.reencryption_ports import Reencryptions
 from vault_service.services.review_ports import AccessReviews
 from vault_service.services.rotation_ports import Census, Rotations, WrappedKeys
+from vault_service.services.usage_ports import UsageBook
 from vault_service.services.webhook_ports import WebhookOutbox
 
 _T = TypeVar("_T")
@@ -767,6 +768,11 @@ class Transaction(Protocol):
     @property
     def honeytokens(self) -> HoneytokenMarks:
         """The repository of honeytokens' marks."""
+        ...
+
+    @property
+    def usage(self) -> UsageBook:
+        """The repository of usage counts."""
         ...
 
     @property

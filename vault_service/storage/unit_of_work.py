@@ -44,6 +44,7 @@ from vault_service.storage.reencryptions import SqlReencryptions
 from vault_service.storage.reviews import SqlAccessReviews
 from vault_service.storage.rotations import SqlRotations
 from vault_service.storage.session import Session
+from vault_service.storage.usage import SqlUsage
 from vault_service.storage.webhooks import SqlWebhooks
 from vault_service.storage.wrapped import SqlWrappedKeys
 
@@ -216,6 +217,11 @@ class SqlTransaction:
     def honeytokens(self) -> SqlHoneytokens:
         """Marks of honeytokens."""
         return SqlHoneytokens(self._session)
+
+    @property
+    def usage(self) -> SqlUsage:
+        """Usage counts."""
+        return SqlUsage(self._session)
 
     @property
     def webhooks(self) -> SqlWebhooks:

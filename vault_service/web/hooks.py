@@ -17,6 +17,9 @@ _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 # Asked every few seconds by machines that look after machines: counted, and no line each.
 _QUIET: Final = frozenset(("/healthz", "/readyz", "/metrics"))
 
+# Asked by visitors of the company's website, of whom nothing is kept.
+VISITED: Final = frozenset(("/u.gif", "/v1/usage"))
+
 _log = structlog.get_logger("vault_service.access")
 
 
@@ -24,6 +27,12 @@ def route() -> str:
     """The template of the route under way, never its path: a path could hold anything."""
     rule = request.url_rule
     return UNMATCHED if rule is None else rule.rule
+
+
+def _is_visit() -> bool:
+    """Whether a visitor of the website asks; `GET /v1/usage` is for principals."""
+    reads = request.method in {"GET", "HEAD"}
+    return request.path in VISITED and not (reads and request.path == "/v1/usage")
 
 
 def _account(response: Response) -> Response:
@@ -35,7 +44,13 @@ def _account(response: Response) -> Response:
     metrics.observe(method=method, route=template, status=status, seconds=seconds, code=ctx.code)
     if template in _QUIET and status < 500:
         return response
-    told: dict[str, object] = {}
+    told: dict[str, object] = {"address": ctx.address}
+    if _is_visit():
+        # A line for each visit, with its time, would be a record of visits, and so they leave
+        # none; what fails does, without saying whose it was.
+        if status < 500:
+            return response
+        told.clear()
     if ctx.caller is not None:
         told["principal"] = ctx.caller.principal.id
         told["key"] = ctx.caller.key_id
@@ -47,7 +62,6 @@ def _account(response: Response) -> Response:
         route=template,
         status=status,
         ms=seconds * 1000,
-        address=ctx.address,
         **told,
     )
     return response

@@ -27,6 +27,7 @@ class Rate(StrEnum):
     CALLS = "calls"
     REVEALS = "reveals"
     REFUSED = "refused"
+    VISITS = "visits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Rates:
             Rate.CALLS: settings.rate_limit,
             Rate.REVEALS: settings.reveal_rate_limit,
             Rate.REFUSED: settings.refused_rate_limit,
+            Rate.VISITS: settings.usage_rate_limit,
         }
         self._lock = threading.Lock()
         self._windows: dict[tuple[Rate, str], _Window] = {}

@@ -35,6 +35,7 @@ from vault_service.services.rotations import Rotations
 from vault_service.services.service_choices import ServiceChoices
 from vault_service.services.tokenization import Tokenization
 from vault_service.services.transparency import Transparency
+from vault_service.services.usage import UsageReading, VisitCounting
 from vault_service.services.webhook_desk import WebhookDesk
 
 T = TypeVar("T")
@@ -149,6 +150,14 @@ class Served(Protocol):
     @property
     def webhooks(self) -> WebhookDesk | None:
         """Messages to the company's own systems."""
+
+    @property
+    def visits(self) -> VisitCounting | None:
+        """Counts visits of the website; None where that is not wanted."""
+
+    @property
+    def usage(self) -> UsageReading | None:
+        """What was counted of them."""
 
     @property
     def honeytokens(self) -> Honeytokens | None:
