@@ -5,25 +5,27 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from keys.errors import KeyNotReady
-from tests.support.log_stage import LogStage, entry, verified
+from tests.support.log_stage import ORIGIN, LogStage, entry, verified
 from tests.support.whole import refusal
 from vault_service.errors import NotFound, Unavailable
+from vault_service.ledger.checkpoint import Checkpoint
 from vault_service.ledger.faults import EntriesMissing, LogError, TileMissing
 from vault_service.ledger.tiles import decode_bundle
 from vault_service.ledger.verify import Verified
 from vault_service.services import archiving as archives
 from vault_service.services.archiving import _require_whole
 from vault_service.services.log_keeper import LogKeeper
+from vault_service.services.log_ports import LogSigner
 from vault_service.services.log_reading import SCAN, Question
 from vault_service.services.ports import OutboxEntry
-from vault_service.services.sequencing import Sequenced
+from vault_service.services.sequencing import Sequenced, Sequencer
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -179,14 +181,60 @@ def test_a_partial_bundle_that_lacks_an_entry_is_not_filled(log: LogStage) -> No
     assert log.size() == last + 201
 
 
-def test_a_checkpoint_waits_while_another_holds_the_tree(log: LogStage) -> None:
-    """It is signed in the next round instead."""
+def test_a_head_is_not_thrown_away_while_another_holds_the_tree(log: LogStage) -> None:
+    """It waits its turn: with two busy sequencers nothing would be signed otherwise."""
     log.write(entry(log.rng))
     log.sequencer.sequence()
+    found: list[Checkpoint | None] = []
+    signing = threading.Thread(target=lambda: found.append(log.fresh_sequencer().sign()))
     with log.uow.begin() as tx:
         assert tx.log.lock() is not None
-        assert log.fresh_sequencer().sign() is None
-    assert log.sequencer.sign() is not None
+        signing.start()
+        signing.join(0.5)
+        assert not found
+    signing.join(10)
+    assert found == [log.head()]
+
+
+class _Meanwhile:
+    """Vault's key, and something that happens while it signs."""
+
+    def __init__(self, signer: LogSigner, happens: Callable[[], object]) -> None:
+        self._signer = signer
+        self._happens = happens
+
+    def sign(self, message: bytes) -> tuple[int, bytes]:
+        self._happens()
+        return self._signer.sign(message)
+
+    def public_keys(self) -> Mapping[int, bytes]:
+        return self._signer.public_keys()
+
+
+def test_what_comes_while_vault_signs_has_waited_since_it_was_written(log: LogStage) -> None:
+    """A slow signature does not make the log look fresher than it is."""
+    log.keeper.finish()
+    log.write(entry(log.rng))
+    log.sequencer.sequence()
+
+    def happens() -> None:
+        log.write(entry(log.rng))
+        log.sequencer.sequence()
+        time.sleep(0.4)
+
+    slow = Sequencer(uow=log.uow, signer=_Meanwhile(log.sequencer._signer, happens), origin=ORIGIN)
+    assert slow.sign() is not None
+    with log.uow.begin(read_only=True) as tx:
+        assert tx.log.behind() >= 0.4
+
+    # A head that another has overtaken changes nothing.
+    overtaken = Sequencer(
+        uow=log.uow, signer=_Meanwhile(log.sequencer._signer, log.keeper.finish), origin=ORIGIN
+    )
+    assert overtaken.sign() is not None
+    with log.uow.begin(read_only=True) as tx:
+        assert tx.log.behind() == 0.0
+    assert log.head().size == log.size()
 
 
 def test_old_checkpoints_are_thinned_to_one_an_hour(log: LogStage) -> None:

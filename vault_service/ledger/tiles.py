@@ -26,8 +26,9 @@ FULL_TILE: Final = WIDTH * HASH_SIZE
 MAX_LEVEL: Final = 63
 MAX_ENTRY: Final = 65_535
 
+# Seven groups of three digits name more tiles than a tree of 2^63 leaves has.
 _NAME: Final = re.compile(
-    r"(0|[1-9][0-9]?|entries)/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?", re.ASCII
+    r"(0|[1-9][0-9]?|entries)/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?", re.ASCII
 )
 
 
@@ -82,7 +83,7 @@ def parse_name(name: str) -> Tile:
         index=int(groups.replace("/", "").replace("x", "")),
         width=WIDTH if width is None else int(width),
     )
-    if tile.name != name or (tile.level or 0) > MAX_LEVEL:
+    if tile.name != name or tile.width > WIDTH or (tile.level or 0) > MAX_LEVEL:
         # Leading groups of zeros, a width of 256 and the like: one tile has one name.
         raise TileMalformed("this is not the name of a tile")
     return tile

@@ -126,8 +126,15 @@ class LogWriting(Protocol):
         """Write a batch; the log must be locked."""
         ...
 
-    def record_checkpoint(self, *, origin: str, size: int, note: bytes) -> None:
-        """Write a signed checkpoint; the log must be locked."""
+    def record_checkpoint(self, *, origin: str, size: int, note: bytes, since: datetime) -> None:
+        """Write a signed checkpoint; waits for whoever has the log locked.
+
+        Args:
+            origin: the log's name.
+            size: how many entries the head covers.
+            note: the signed head.
+            since: the time since when what it does not cover may be waiting.
+        """
         ...
 
     def thin_checkpoints(self) -> int:
@@ -172,6 +179,10 @@ class LogReading(Protocol):
 
     def checkpoint(self) -> bytes | None:
         """The newest signed checkpoint."""
+        ...
+
+    def unplaced_since(self) -> datetime:
+        """Since when the oldest entry of the outbox waits; now, if it is empty."""
         ...
 
     def behind(self) -> float:

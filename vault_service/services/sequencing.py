@@ -112,6 +112,8 @@ class Sequencer:
             Unavailable: the database is; the checkpoint may have been stored.
         """
         with self._uow.begin(read_only=True) as tx:
+            # Before the state, so that nothing which this head leaves out has waited for longer.
+            since = tx.log.unplaced_since()
             state = tx.log.state()
             if state.edge.size == state.signed_size:
                 return None
@@ -124,10 +126,10 @@ class Sequencer:
         key = self._key(origin, version)
         verify_ed25519(key.public_key, text, signature)
         note = checkpoints.signed(head, key, signature).encode()
+        # Not under the tree's lock: a head that gave way to whoever is at work would be thrown away
+        # each time when there is much to do, and nothing signed just then.
         with self._uow.begin() as tx:
-            if tx.log.lock() is None:
-                return None
-            tx.log.record_checkpoint(origin=origin, size=head.size, note=note)
+            tx.log.record_checkpoint(origin=origin, size=head.size, note=note, since=since)
         self._last = head
         self._tell(head)
         return head

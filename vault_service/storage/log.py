@@ -7,6 +7,7 @@ is full, because a partial tile may become full between two statements but never
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -63,12 +64,20 @@ _CHECKPOINT: Final = b"""
 INSERT INTO ledger_checkpoints (size, note) VALUES (%b, %b)
 ON CONFLICT (size) DO NOTHING
 """
-# What came in while Vault signed waits for the next checkpoint from now on.
+# What came in while Vault signed has waited for the next checkpoint since it was written.
+# Another sequencer's head may cover more by now: then its word on the rest stands.
 _SIGNED: Final = b"""
 UPDATE ledger_tree
-SET origin = %b, signed_size = greatest(signed_size, %b),
-    unsigned_since = CASE WHEN size <= %b THEN NULL ELSE clock_timestamp() END
+SET origin = %(origin)b, signed_size = greatest(signed_size, %(size)b),
+    unsigned_since = CASE
+        WHEN size <= greatest(signed_size, %(size)b) THEN NULL
+        WHEN signed_size >= %(size)b THEN unsigned_since
+        ELSE %(since)b::timestamptz
+    END
 WHERE id = 1
+"""
+_UNPLACED_SINCE: Final = b"""
+SELECT least((SELECT min(created_at) FROM ledger_outbox), clock_timestamp())
 """
 _THIN: Final = b"""
 DELETE FROM ledger_checkpoints c
@@ -164,10 +173,10 @@ class SqlLog:
             (bundle.number, bundle.packed, list(bundle.terms), bundle.first_at, bundle.last_at),
         )
 
-    def record_checkpoint(self, *, origin: str, size: int, note: bytes) -> None:
-        """Write a signed checkpoint; the log must be locked."""
+    def record_checkpoint(self, *, origin: str, size: int, note: bytes, since: datetime) -> None:
+        """Write a signed checkpoint; what it does not cover waits since `since`."""
         self._session.defer(_CHECKPOINT, (size, note))
-        self._session.defer(_SIGNED, (origin, size, size))
+        self._session.defer(_SIGNED, {"origin": origin, "size": size, "since": since})
 
     def thin_checkpoints(self) -> int:
         """Of the checkpoints older than a day, keep the last of each hour; how many went."""
@@ -229,6 +238,11 @@ class SqlLog:
         if wanted.terms:
             parameters["terms"] = list(wanted.terms)
         return [row[0] for row in self._session.rows(statement, parameters)]
+
+    def unplaced_since(self) -> datetime:
+        """Since when the oldest entry of the outbox waits; now, if it is empty."""
+        found: datetime = self._session.rows(_UNPLACED_SINCE)[0][0]
+        return found
 
     def checkpoint(self) -> bytes | None:
         """The newest signed checkpoint."""
