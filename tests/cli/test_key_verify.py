@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from tests.support.running import environment_of
 from tests.support.servers import DatabaseServer, VaultServer
 from tests.support.whole import stage_of_its_own
+from vault_service.services.tokenization import TokenizeItem
 from vault_service.settings import ProcessRole
 
+MAILS = 1_500
 COMMAND = "import sys; from vault_service.cli.main import main; main(sys.argv[1:])"
 
 
@@ -49,3 +53,43 @@ def test_records_are_compared_adopted_and_sealed_anew(
         assert "binding_missing" in text
         assert token[:12] in text
         assert run(environment, "keys", "adopt", "--yes")[1].strip() == "1 records bound."
+
+
+def test_sealing_anew_goes_on_after_a_kill(
+    postgres_server: DatabaseServer, vault_server: VaultServer, tmp_path: Path
+) -> None:
+    """What was done by a process that was killed stays done, and the next run does the rest."""
+    with stage_of_its_own(postgres_server, vault_server, tmp_path) as stage:
+        customer = stage.customer()
+        for start in range(0, MAILS, 500):
+            stage.tokenize(
+                *(
+                    TokenizeItem(
+                        data_class="email_address",
+                        customer=customer,
+                        value=f"a{number}@example.com",
+                    )
+                    for number in range(start, start + 500)
+                ),
+                batch=True,
+            )
+        environment = environment_of(stage.settings_for(ProcessRole.WORKER), port=1, workers=1)
+        environment["VAULT_SERVICE_DATABASE_OWNER_URL"] = stage.database.owner_url
+        words = ("--json", "keys", "reencrypt", "records-contact", "--yes")
+        killed = subprocess.Popen(
+            [sys.executable, "-c", COMMAND, *words],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        sealed = "SELECT coalesce(sum(done), 0) FROM reencryptions"
+        while stage.sql(sealed)[0][0] == 0:
+            assert killed.poll() is None
+            time.sleep(0.002)
+        killed.kill()
+        assert killed.wait(10) == -signal.SIGKILL
+        ((before,),) = stage.sql(sealed)
+        assert 0 < before < MAILS
+        code, found = run(environment, *words)
+        assert (code, found["done"], found["ended"]) == (0, MAILS - before, True)
+        assert run(environment, "--json", "keys", "verify")[1]["findings"] == []

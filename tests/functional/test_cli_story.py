@@ -358,6 +358,11 @@ def test_keys_are_rotated_and_told_of(cli: Cli) -> None:
     assert (asked.body["key"], asked.body["state"]) == ("records-account", "requested")
     assert cli("keys", "rotate", "records-account", "--yes").body["id"] == asked.body["id"]
     assert cli("keys", "rotate", "nonsense", "--yes").code == ExitCode.NOT_FOUND
+    # Sealing anew needs other logins than an operator's: told before anything is begun.
+    elsewhere = cli("keys", "rotate", "records-contact", "--yes", "--reencrypt")
+    assert (elsewhere.code, elsewhere.error) == (ExitCode.USAGE, "reencrypt_elsewhere")
+    assert "keys reencrypt records-contact" in elsewhere.err
+    assert all(each["key"] != "records-contact" for each in cli("keys", "rotations").body["items"])
     assert cli("keys", "rotate", "evidence", "--yes", "--as", "auditor").code == ExitCode.REFUSED
     listed = cli("keys", "rotations", "--as", "auditor").body["items"]
     assert asked.body["id"] in [each["id"] for each in listed]

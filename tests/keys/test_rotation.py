@@ -35,7 +35,10 @@ def test_a8_the_whole_of_a_rotation(world: World, kek: str) -> None:
     begun = begin(rotate, kek)
     assert (begun.from_version, begun.to_version, begun.resumed) == (1, 2, False)
     pool.discard(kek)
-    assert {key.wrapped.kek_version for key in pool.take(kek, 10_000)} == {2}
+    # In portions: a call has the time of one request, and these are not one.
+    written = [key for _ in range(20) for key in pool.take(kek, 500)]
+    assert len(written) == 10_000
+    assert {key.wrapped.kek_version for key in written} == {2}
     # Not even an administrator who asks for the old version gets it.
     asked = {"encrypt": {"plaintext": "AAAA"}, "rewrap": {"ciphertext": new_one(world, kek)}}
     for verb, item in asked.items():

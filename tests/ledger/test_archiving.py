@@ -88,6 +88,15 @@ def test_archived_entries_verify_and_every_proof_stays(
     )
     assert (done.first, done.end, seen) == (0, 512, [2])
     log.keeper.finish()
+    # Twelve months after the youngest entry that it can hold; the ledger says so too.
+    assert done.keep_until == (BEFORE + timedelta(days=366)).date()
+    (told,) = log.reading.search(log.auditor, Question(names={"event": Event.LOG_ARCHIVED})).entries
+    assert told.members["details"] == {
+        "first": 0,
+        "end": 512,
+        "sha256": done.digest,
+        "keep_until": done.keep_until.isoformat(),
+    }
 
     alone = verified(file, keys, complete=False)
     assert alone.entries == 512
@@ -120,5 +129,5 @@ def test_archived_entries_verify_and_every_proof_stays(
 
 def test_two_archives_do_not_both_delete(archiving: Archiving) -> None:
     """Whoever began where the log no longer begins is refused."""
-    wrong = Archived(first=256, end=512, digest="0" * 64)
+    wrong = Archived(first=256, end=512, digest="0" * 64, keep_until=NOW.date())
     assert refusal(lambda: archiving._forget(wrong), Conflict)

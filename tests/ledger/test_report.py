@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 from datetime import UTC, datetime, timedelta
@@ -88,7 +89,8 @@ def story(rng: random.Random) -> list[Entry]:
                 "by": "worker",
             },
         ),
-        key_entry(rng, Event.VAULT_KEY_TRIMMED, 190, details={"min_decryption": 2}),
+        # As the worker tells it: what is older than this version was deleted.
+        key_entry(rng, Event.VAULT_KEY_TRIMMED, 190, details={"from_version": 1, "version": 2}),
         grant_entry(rng, Event.DISCLOSURE_SUBMITTED, 160),
         grant_entry(rng, Event.DISCLOSURE_ACTIVATED, 161),
         *split(
@@ -140,6 +142,17 @@ def test_a_key_rotated_in_time_is_not_overdue(made: dict[str, Any]) -> None:
     old, new = key["versions"]
     assert (old["version"], old["exact"], old["refused"], old["trimmed"]) == (1, False, True, True)
     assert (new["version"], new["exact"], new["refused"]) == (2, True, False)
+
+
+def test_the_ages_of_a_key_over_the_period_are_told(made: dict[str, Any]) -> None:
+    """A saw: it grows from the period's begin, falls to 0 with a new version, and grows again."""
+    card = key_of(made["report"], "records-card")["ages"]
+    assert [point["at"][:10] for point in card] == [
+        "2026-04-11", "2026-05-31", "2026-05-31", "2026-07-20",
+    ]  # fmt: skip
+    assert [point["age_days"] for point in card[2:]] == [0, 50]
+    assert card[1]["age_days"] - card[0]["age_days"] == 50
+    assert [point["age_days"] for point in key_of(made["report"], "evidence")["ages"]] == [80, 180]
 
 
 def test_a_key_past_its_period_is_overdue(made: dict[str, Any]) -> None:
@@ -210,25 +223,35 @@ def test_what_is_no_entry_is_refused() -> None:
 # ---------------------------------------------------------------- the command
 
 
-def command(log: LogStage, path: Path, folder: Path, *more: str) -> Ended:
-    """Make a report by the command, off-line."""
+def command(log: LogStage, path: Path, folder: Path, *more: str, **environment: str) -> Ended:
+    """Make a report by the command, off-line; with an environment in a process of its own."""
     key_file, trusted = path.with_name("log.vkey"), log.keys()
     key_file.write_text("".join(f"{key}\n" for key in trusted))
-    return Cli(path.with_name("no-credentials"))(
+    cli = Cli(path.with_name("no-credentials"))
+    given = [
         *("audit", "report", "--from", "2026-04-11", "--to", "2026-07-20"),
         *("--export", str(path), "--key", str(key_file), "--out", str(folder), *more),
-    )
+    ]
+    if environment:
+        return cli.ended(cli.start(*given, "--json", environment={**os.environ, **environment}))
+    return cli(*given)
 
 
 def test_the_same_export_gives_the_same_bytes(
     log: LogStage, made: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Two runs write files that are alike, and the JSON is what was collected."""
-    for folder in ("one", "two"):
-        ended = command(log, made["path"], tmp_path / folder)
+    """Wherever it is made: the machine's time zone, language and encoding change nothing."""
+    places: dict[str, dict[str, str]] = {
+        "one": {},
+        "two": {"TZ": "Pacific/Chatham", "LC_ALL": "C", "PYTHONUTF8": "0"},
+        "three": {"TZ": "America/St_Johns", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "7"},
+    }
+    for folder, place in places.items():
+        ended = command(log, made["path"], tmp_path / folder, **place)
         assert ended.code == 0, ended.err
     for file in ("report.json", "report.html"):
-        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+        (alike,) = {(tmp_path / folder / file).read_bytes() for folder in places}
+        assert alike
     told = json.loads((tmp_path / "one" / "report.json").read_text())
     assert told["rotations"] == made["report"]["rotations"]
     assert told["disclosures"] == made["report"]["disclosures"]
@@ -242,7 +265,7 @@ def test_the_page_loads_nothing_and_shows_the_certificate(
     page = (tmp_path / "out" / "report.html").read_text()
     assert re.search(r"<script|https?://|src=|@import|url\(", page) is None
     assert "10000 of 10000, remaining 0" in page
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3
     assert 'class="bad">overdue' in page
 
 

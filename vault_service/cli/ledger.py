@@ -148,7 +148,8 @@ def archive(output: Path, before: datetime, keys: tuple[str, ...]) -> None:
     """Move old entries out of the database into FILE, which verifies like an export.
 
     Needs VAULT_SERVICE_DATABASE_OWNER_URL. Nothing is deleted before the file was read back and
-    verified; keep it for as long as the law and your policy say, twelve months at least.
+    verified. What must be kept for twelve months at least is yours to keep: the command and the
+    ledger say until when, and nothing here ever deletes a file.
     """
     # Loaded here: everything else of this group is an auditor's, who waits for no service to load.
     from vault_service import bootstrap  # noqa: PLC0415
@@ -167,9 +168,17 @@ def archive(output: Path, before: datetime, keys: tuple[str, ...]) -> None:
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if session().as_json:
-        screen.write_json({"first": found.first, "end": found.end, "sha256": found.digest})
+        screen.write_json(
+            {
+                "first": found.first,
+                "end": found.end,
+                "sha256": found.digest,
+                "keep_until": found.keep_until.isoformat(),
+            }
+        )
     else:
         screen.note(f"entries {found.first} to {found.end - 1} in {output}, sha256 {found.digest}")
+        screen.note(f"keep it until {found.keep_until} at least")
 
 
 class _Deep:
@@ -222,12 +231,14 @@ def _tell(found: Verified) -> None:
 @click.option("--token")
 @click.option("--customer")
 @click.option("--grant", help="A disclosure, dis_….")
+@click.option("--principal", help="Whom it happened to, prn_….")
+@click.option("--key", help="An API key, key_…, or a key in Vault.")
 @click.option("--from", "since", metavar="TIME", help="Such as 2026-11-23T00:00:00Z.")
 @click.option("--to", "until", metavar="TIME")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
 @click.option("--newest-first", is_flag=True)
 def entries_(*, limit: int, newest_first: bool, **names: str | None) -> None:
-    """List entries by event, actor, token, customer and time."""
+    """List entries by what they tell of: event, actor, token, customer, key, time and the like."""
     question = {"from": names.pop("since"), "to": names.pop("until"), **names}
     if newest_first:
         question["newest_first"] = "true"

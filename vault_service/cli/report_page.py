@@ -14,6 +14,7 @@ _WIDTH: Final = 880
 _NAMES: Final = 240
 _ROW: Final = 22
 _HEIGHT: Final = 180
+_BAND: Final = 44
 # Days of the longest cryptoperiod that the chart of ages makes room for.
 _LONGEST_PERIOD: Final = 730
 _BAR: Final = Markup(
@@ -21,6 +22,10 @@ _BAR: Final = Markup(
 )
 _TEXT: Final = Markup('<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>')
 _LINE: Final = Markup('<line x1="{x:.1f}" y1="{y1}" x2="{x:.1f}" y2="{y2}" stroke="currentColor"/>')
+_LEVEL: Final = Markup('<line x1="{x1}" y1="{y:.1f}" x2="{x2}" y2="{y:.1f}" stroke="var(--line)"/>')
+_CURVE: Final = Markup(
+    '<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="2"/>'
+)
 _FRAME: Final = Markup('<svg viewBox="0 0 {width} {height}" role="img">{inner}</svg>')
 
 
@@ -37,6 +42,7 @@ def page(report: Mapping[str, Any]) -> str:
     return environment.get_template("report.html").render(
         r=report,
         ages=_ages(report["keys"]),
+        ages_over_time=_ages_over_time(report["keys"], report["period"]),
         progress={each["rotation"]: _progress(each["progress"]) for each in report["rotations"]},
     )
 
@@ -72,11 +78,44 @@ def _ages(keys: Sequence[Mapping[str, Any]]) -> Markup:
     return _frame(8 + len(keys) * _ROW, parts)
 
 
+def _ages_over_time(keys: Sequence[Mapping[str, Any]], period: Mapping[str, str]) -> Markup:
+    """A band for each key: its age over the period, and a level where its cryptoperiod ends."""
+    first, last = _moment(period["from"]), _moment(period["to"])
+    across = (_WIDTH - _NAMES - 60) / (last - first)
+    parts: list[Markup] = []
+    for number, key in enumerate(keys):
+        base = 4 + (number + 1) * _BAND
+        points = key["ages"]
+        limit = key["cryptoperiod_days"]
+        oldest = max((point["age_days"] for point in points), default=0)
+        shown = limit is not None and limit <= max(2 * oldest, 1)
+        up = (_BAND - 10) / max(1, oldest, limit if shown else 0)
+        parts.append(_TEXT.format(x=_NAMES - 10, y=base, anchor="end", text=key["key"]))
+        parts.append(_TEXT.format(x=_WIDTH - 50, y=base, anchor="start", text=oldest))
+        if shown:
+            parts.append(_LEVEL.format(x1=_NAMES, x2=_WIDTH - 60, y=base - limit * up))
+        places = " ".join(
+            f"{_NAMES + (_moment(point['at']) - first) * across:.1f},"
+            f"{base - point['age_days'] * up:.1f}"
+            for point in points
+        )
+        colour = "var(--bad)" if limit is not None and oldest >= limit else "var(--mark)"
+        parts.append(_CURVE.format(places=places, colour=colour))
+    foot = 4 + len(keys) * _BAND + 20
+    parts.append(_TEXT.format(x=_NAMES, y=foot, anchor="start", text=period["from"]))
+    parts.append(_TEXT.format(x=_WIDTH - 60, y=foot, anchor="end", text=period["to"]))
+    return _frame(foot + 8, parts)
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
 def _progress(points: Sequence[Mapping[str, Any]]) -> Markup:
     """A line from the first rewrapped batch to the last."""
     if not points:
         return _frame(30, [_TEXT.format(x=0, y=18, anchor="start", text="nothing to rewrap")])
-    times = [datetime.fromisoformat(point["at"]).timestamp() for point in points]
+    times = [_moment(point["at"]) for point in points]
     first, spent = times[0], max(times[-1] - times[0], 1.0)
     most = max(point["rewrapped"] for point in points) or 1
     places = " ".join(

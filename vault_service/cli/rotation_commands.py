@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Final
 
 import click
 from rich.text import Text
 
+from vault_service import settings
 from vault_service.cli import screen
 from vault_service.cli.commands import api
 from vault_service.cli.exits import ExitCode, Failed
 from vault_service.cli.key_commands import group
 from vault_service.cli.session import session
 from vault_service.client.rotations import Rotation, VaultKey
+from vault_service.errors import SettingsError
 
 _READERS: Final = ("operator", "auditor")
 _POLL: Final = 2.0
@@ -23,31 +26,62 @@ _POLL: Final = 2.0
 @click.argument("key")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--wait", is_flag=True, help="Follow it to its end; exit 5 where it halts.")
-def rotate(key: str, *, yes: bool, wait: bool) -> None:
+@click.option(
+    "--reencrypt",
+    "anew",
+    is_flag=True,
+    help="Then seal every value under KEY anew, here, as keys reencrypt does.",
+)
+def rotate(key: str, *, yes: bool, wait: bool, anew: bool) -> None:
     """Ask for the rotation of KEY; the worker rewraps, verifies and retires.
 
     Repeating it changes nothing while a rotation is under way, and sets one going again that has
-    halted.
+    halted. --reencrypt is for a key that somebody knows: it waits for the end, and needs the logins
+    of keys reencrypt beside those of an operator.
     """
+    if anew:
+        _require_logins(key)
     if not yes:
         click.confirm(f"Rotate {key}?", abort=True, err=True)
     with session().client() as client:
         rotation = client.rotations.start(key)
-        while wait and rotation.state not in {"done", "failed"}:
+        while (wait or anew) and rotation.state not in {"done", "failed"}:
             screen.note(_progress(rotation))
             time.sleep(_POLL)
             rotation = client.rotations.get(rotation.id)
-    if wait and rotation.state == "failed":
+    if (wait or anew) and rotation.state == "failed":
         raise Failed(
             f"{rotation.failed} keys were refused by Vault; nothing was retired",
             code="rotation_halted",
             exit_code=ExitCode.CONFLICT,
             hint="repair or erase their rows, then ask again",
         )
-    if session().as_json:
+    if anew:
+        screen.note(_progress(rotation))
+        click.get_current_context().invoke(group.commands["reencrypt"], key=key, yes=True)
+    elif session().as_json:
         screen.write_json(rotation)
     else:
         screen.write_line(_progress(rotation))
+
+
+def _require_logins(key: str) -> None:
+    """Return if what seals values anew can be run from here; asked before anything is begun.
+
+    Raises:
+        Failed: it cannot; the hint says what can.
+    """
+    with suppress(SettingsError):
+        found = settings.load()
+        if found.database_owner_url is not None and found.vault_spool is not None:
+            return
+    raise Failed(
+        "values are sealed anew where the owner's logins are",
+        code="reencrypt_elsewhere",
+        exit_code=ExitCode.USAGE,
+        hint="rotate without --reencrypt; then, with VAULT_SERVICE_DATABASE_OWNER_URL and"
+        f" a spool of reveal and ingest: vault-service keys reencrypt {key}",
+    )
 
 
 @api(group, "rotations", *_READERS)

@@ -231,7 +231,7 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
         Event.REENCRYPTION_CERTIFICATE: _shape("key count", "run refused started_at finished_at"),
         Event.LOG_STARTED: _shape("", "version origin instance"),
         Event.LOG_STOPPED: _shape("", "version origin instance"),
-        Event.LOG_ARCHIVED: _shape("count", "first end sha256"),
+        Event.LOG_ARCHIVED: _shape("count", "first end sha256 keep_until"),
         Event.POLICY_ADOPTED: _shape("policy", "name dated replaces"),
         Event.ACCESS_DENIED: _shape("reason", "action", Outcome.REFUSED),
         Event.AUTHENTICATION_FAILED: _shape("reason", "method", Outcome.REFUSED),

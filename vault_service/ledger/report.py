@@ -11,9 +11,10 @@ as outside and not looked at.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any, Final
 
 from vault_service.ledger.entries import Entry, EntryError, Event, Outcome, decode
@@ -169,9 +170,7 @@ class Collector:
                 entry, "min_decryption"
             )
         elif entry.event is Event.VAULT_KEY_TRIMMED:
-            self._keys.setdefault(entry.key, _Key()).trimmed_below = _number(
-                entry, "min_decryption"
-            )
+            self._keys.setdefault(entry.key, _Key()).trimmed_below = _number(entry, "version")
         rotation = entry.details.get("rotation")
         if isinstance(rotation, str):
             self._about_rotation(rotation, index, entry, inside=inside)
@@ -248,7 +247,20 @@ class Collector:
             "due": None if newest is None or days is None else _text(newest + days * _DAY),
             "overdue": age is not None and days is not None and age >= days,
             "versions": versions,
+            "ages": self._ages(sorted(at for at, _ in made.values())),
         }
+
+    def _ages(self, births: Sequence[datetime]) -> list[dict[str, Any]]:
+        """The age of the newest version over the period: it grows, and each new one begins at 0.
+
+        Two points where a version follows another: how old that one became, and 0.
+        """
+        points: list[tuple[datetime, datetime]] = []
+        for birth, end in pairwise([*births, self._until]):
+            begin = max(birth, self._since)
+            if begin < end:
+                points += [(begin, birth), (end, birth)]
+        return [{"at": _text(at), "age_days": (at - birth) // _DAY} for at, birth in points]
 
     def _rotation(self, name: str) -> dict[str, Any]:
         rotation = self._rotations[name]
