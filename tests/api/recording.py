@@ -6,7 +6,7 @@ is tested on real servers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
@@ -51,6 +51,7 @@ from vault_service.services.views import (
     Receipt,
     RevealAnswer,
     Revealed,
+    RevealedContent,
     TokenizeAnswer,
     TokenPage,
     TokenView,
@@ -138,6 +139,13 @@ def version_view() -> VersionView:
     return VersionView(
         version=1, mask={"number": "+49 *******20"}, since=NOW, until=None, modification=None
     )
+
+
+class _Pieces:
+    """Two bytes, in pieces, as often as they are asked for."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter([b"a", b"b"])
 
 
 def communication_view(**changes: Any) -> TokenView:
@@ -749,7 +757,10 @@ def served(recording: Recording) -> Served:
                         ),
                     ),
                     receipt=receipt,
-                )
+                ),
+                "content": RevealedContent(
+                    size=2, pieces=cast("Iterator[bytes]", _Pieces()), receipt=receipt
+                ),
             },
         ),
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import Post
-from tests.api.recording import CUSTOMER, Recording, communication_view
+from tests.api.recording import CUSTOMER, ENTRY, TOKEN, Recording, communication_view
 from vault_service.domain.communications import MAX_RECIPIENTS, Envelope, Kind
 from vault_service.services.communications import MAX_COMMUNICATION
 
@@ -106,3 +106,28 @@ def test_they_are_listed_by_page(send: Post, recording: Recording) -> None:
     assert recording.last["positional"] == (CUSTOMER,)
     assert (recording.last["cursor"], recording.last["limit"]) == ("1.x", 7)
     assert send("GET", f"{PATH}?limit=101").status_code == 422
+
+
+def test_contents_come_as_a_stream_with_their_receipt(send: Post, recording: Recording) -> None:
+    """For no program, with a length, and the receipt beside it."""
+    response = send(
+        "POST",
+        "/v1/reveal/content",
+        {"token": TOKEN},
+        headers={"Disclosure-Token": "jws", "DPoP": "proof"},
+    )
+    assert (response.status_code, response.data) == (200, b"ab")
+    assert response.headers["Content-Length"] == "2"
+    assert response.headers["Content-Type"] == "application/octet-stream"
+    assert response.headers["Content-Disposition"] == "attachment"
+    assert response.headers["Receipt-Entry"] == ENTRY
+    assert response.headers["Receipt-At"].endswith("+00:00")
+    assert recording.last["disclosure_token"] == "jws"
+    assert recording.last["token"] == TOKEN
+    assert recording.last["proof"].path == "/v1/reveal/content"
+
+
+def test_one_communication_is_named(send: Post) -> None:
+    """Not several, and nothing else."""
+    for body in ({}, {"tokens": [TOKEN]}, {"token": TOKEN, "fields": ["value"]}):
+        assert send("POST", "/v1/reveal/content", body).status_code == 422

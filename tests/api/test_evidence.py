@@ -49,38 +49,41 @@ def test_the_largest_document_fits_and_one_byte_more_does_not(
     assert taken == []
 
 
-def test_a_body_without_a_length_has_the_same_limit(send: Post, taken: list[bytes]) -> None:
-    """Counted as it comes, where nothing was declared."""
-    del taken
+def test_a_body_without_a_length_is_refused_unread(send: Post, taken: list[bytes]) -> None:
+    """If it broke off, it could not be told from one that has ended."""
 
     class Endless(io.RawIOBase):
         def readable(self) -> bool:
             return True
 
         def readinto(self, buffer: Any) -> int:
-            buffer[:] = bytes(len(buffer))
-            return len(buffer)
+            raise AssertionError(len(buffer))
 
     response = send(
         "POST",
         "/v1/documents",
         environ_overrides={"wsgi.input": Endless(), "wsgi.input_terminated": True},
     )
-    assert (response.status_code, response.get_json(force=True)["code"]) == (413, "body_too_large")
+    assert (response.status_code, response.get_json(force=True)["code"]) == (411, "length_required")
+    assert taken == []
 
 
 @pytest.mark.parametrize(
-    ("body", "headers", "expected"),
+    ("body", "environment", "expected"),
     [
-        (b"", {}, (400, "body_missing")),
-        (b"x", {"Content-Encoding": "gzip"}, (415, "content_encoding_unsupported")),
+        (b"", {"CONTENT_LENGTH": "0"}, (400, "body_missing")),
+        (b"x", {"HTTP_CONTENT_ENCODING": "gzip"}, (415, "content_encoding_unsupported")),
     ],
 )
 def test_a_body_is_whole_and_plain(
-    send: Post, taken: list[bytes], body: bytes, headers: dict[str, str], expected: tuple[int, str]
+    send: Post,
+    taken: list[bytes],
+    body: bytes,
+    environment: dict[str, str],
+    expected: tuple[int, str],
 ) -> None:
     """Nothing, or something compressed, is no document."""
-    response = send("POST", "/v1/documents", body, headers=headers)
+    response = send("POST", "/v1/documents", body, environ_overrides=environment)
     assert (response.status_code, response.get_json(force=True)["code"]) == expected
     assert taken == []
 

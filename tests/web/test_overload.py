@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from vault_service.web.edge import Edge
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from _typeshed.wsgi import StartResponse
+    from _typeshed.wsgi import StartResponse, WSGIApplication
 
 
 class _Busy:
@@ -41,7 +41,7 @@ class _Busy:
         return [b"done"]
 
 
-def _edge(app: _Busy, folder: Path, places: int) -> Edge:
+def _edge(app: WSGIApplication, folder: Path, places: int) -> Edge:
     return Edge(
         app,
         Settings(env=Environment.DEVELOPMENT, policy_file=folder / "none.toml", threads=places),
@@ -92,4 +92,65 @@ def test_a_request_that_fails_gives_its_place_back(tmp_path: Path) -> None:
     for _ in range(3):
         with pytest.raises(KeyError):
             _ask(edge, "/broken")
+    assert _ask(edge)[0] == 200
+
+
+class _Streaming:
+    """An application whose answers are made while they are sent."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.closed = 0
+        self._fails = fails
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        environ["vault_service.request"].streams = True
+        start_response("200 OK", [])
+        return self if environ["PATH_INFO"] == "/closes" else iter([b"one", b"two"])
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Two pieces."""
+        yield b"one"
+        yield b"two"
+
+    def close(self) -> None:
+        """Count it."""
+        self.closed += 1
+        if self._fails:
+            raise OSError("gone")
+
+
+@pytest.mark.parametrize("path", ["/closes", "/plain"])
+@pytest.mark.parametrize("read", [0, 1, 2])
+@pytest.mark.parametrize("let_go", [False, True])
+def test_an_answer_that_is_made_while_it_is_sent_keeps_its_place(
+    tmp_path: Path,
+    path: str,
+    read: int,
+    let_go: bool,  # noqa: FBT001 -- a table's column
+) -> None:
+    """Until it is closed, read to its end or not, or the server lets go of it; then it is free."""
+    app = _Streaming()
+    edge = _edge(app, tmp_path, 1)
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "wsgi.url_scheme": "http"}
+    answer: Any = edge(environ, lambda *_: lambda _: None)
+    pieces = iter(answer)
+    assert [next(pieces) for _ in range(read)] == [b"one", b"two"][:read]
+    assert _ask(edge)[0] == 503
+    if let_go:
+        del answer, pieces
+    else:
+        answer.close()
+        answer.close()
+    assert app.closed == (path == "/closes")
+    assert _ask(edge)[0] == 200
+
+
+def test_a_failing_close_gives_the_place_back_too(tmp_path: Path) -> None:
+    """Whatever goes wrong."""
+    edge = _edge(_Streaming(fails=True), tmp_path, 1)
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/closes", "wsgi.url_scheme": "http"}
+    answer: Any = edge(environ, lambda *_: lambda _: None)
+    with pytest.raises(OSError, match="gone"):
+        answer.close()
     assert _ask(edge)[0] == 200

@@ -64,11 +64,12 @@ class Answer:
 
     Attributes:
         body: what is sent as JSON.
-        data: bytes that are sent as they are, under the operation's `media`.
+        data: bytes that are sent as they are, under the operation's `media`; as pieces they are
+            sent as they come, and `headers` must say how many bytes, so that too few are noticed.
     """
 
     body: object | None = field(default=None, repr=False)
-    data: bytes | None = field(default=None, repr=False)
+    data: bytes | Iterator[bytes] | None = field(default=None, repr=False)
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -230,6 +231,7 @@ class Runner:
             )
         )
         if answer.data is not None:
+            context.streams = not isinstance(answer.data, bytes)
             return Response(
                 answer.data, answer.status, dict(answer.headers), content_type=operation.media
             )

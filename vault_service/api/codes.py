@@ -20,6 +20,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "headers_too_large": "The headers are too large.",
         "expectation_failed": "The header Expect asks for what cannot be.",
         "body_missing": "The call needs a body.",
+        "length_required": "The length of this body must be declared, by Content-Length.",
         "body_incomplete": "The body ends before the length that was declared.",
         "body_too_large": "The body is larger than this service takes.",
         "content_type_unsupported": "The body is not declared as application/json in UTF-8.",
@@ -297,6 +298,9 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "disclosure_grant_mismatch": "The token and the grant do not say the same.",
         "disclosure_policy_changed": "The policy has changed since the grant was made.",
         "disclosure_scope_exceeded": "More is asked for than was granted.",
+        "contents_are_streamed": "Contents of communications come by POST /v1/reveal/content.",
+        "contents_not_streamed": "Only contents of communications are streamed.",
+        "contents_not_packed": "Contents are streamed, and the grant demands a package.",
         "fields_outside_scope": "The fields are not of this class.",
         # the service
         "internal_error": "The service failed; the request id finds the reason in its log.",

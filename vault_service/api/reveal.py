@@ -9,7 +9,9 @@ from msgspec import UNSET
 
 from vault_service.api import views
 from vault_service.api.calls import Answer, Call, Group, HeaderParameter
+from vault_service.api.evidence import OCTETS
 from vault_service.api.schemas import (
+    ContentIn,
     DisclosureTokenOut,
     NothingIn,
     ReceiptOut,
@@ -28,6 +30,9 @@ _PROOF: Final = HeaderParameter(
     name="DPoP",
     description="A proof of possession (RFC 9449), where the grant or the token demands one.",
 )
+_TOKEN: Final = HeaderParameter(
+    name="Disclosure-Token", description="The disclosure token, a JWS.", required=True
+)
 # What every proof can be refused for.
 _PROOF_CODES: Final = (
     "use_dpop_nonce",
@@ -45,6 +50,23 @@ _PROOF_CODES: Final = (
     "dpop_proof_token",
     "dpop_proof_time",
     "dpop_proof_replayed",
+)
+# What every reveal can be refused for.
+_REVEAL_CODES: Final = (
+    "disclosure_token_missing",
+    "disclosure_token_holder",
+    "disclosure_scope_exceeded",
+    "disclosure_budget_exhausted",
+    "disclosure_spent",
+    "disclosure_grant_unknown",
+    "disclosure_grant_ended",
+    "disclosure_policy_changed",
+    "recipient_key_changed",
+    "token_not_found",
+    "commit_unknown",
+    "disclosure_token_proof",
+    "disclosure_token_unbound",
+    *_PROOF_CODES,
 )
 
 
@@ -97,29 +119,9 @@ def issue_disclosure_token(call: Call[NothingIn, None]) -> Answer:
     action=Action.REVEAL,
     body=RevealIn,
     answers={200: RevealOut},
-    headers=(
-        HeaderParameter(
-            name="Disclosure-Token", description="The disclosure token, a JWS.", required=True
-        ),
-        _PROOF,
-    ),
+    headers=(_TOKEN, _PROOF),
     example={"tokens": ["tok_0000000000000000000000000000"]},
-    codes=(
-        "disclosure_token_missing",
-        "disclosure_token_holder",
-        "disclosure_scope_exceeded",
-        "disclosure_budget_exhausted",
-        "disclosure_spent",
-        "disclosure_grant_unknown",
-        "disclosure_grant_ended",
-        "disclosure_policy_changed",
-        "recipient_key_changed",
-        "token_not_found",
-        "commit_unknown",
-        "disclosure_token_proof",
-        "disclosure_token_unbound",
-        *_PROOF_CODES,
-    ),
+    codes=("contents_are_streamed", *_REVEAL_CODES),
     rate=Rate.REVEALS,
 )
 def reveal(call: Call[RevealIn, None]) -> Answer:
@@ -152,4 +154,43 @@ def reveal(call: Call[RevealIn, None]) -> Answer:
             ),
         ),
         headers=_next(answer.nonce),
+    )
+
+
+@GROUP.call(
+    "POST",
+    "/v1/reveal/content",
+    "Reveal the contents of one communication against a disclosure token, as they are. Fewer bytes"
+    " than `Content-Length` mean that it was broken off; the use is spent all the same.",
+    action=Action.REVEAL,
+    body=ContentIn,
+    answers={200: None},
+    media=OCTETS,
+    headers=(_TOKEN, _PROOF),
+    example={"token": "tok_0000000000000000000000000000"},
+    codes=("contents_not_streamed", "contents_not_packed", *_REVEAL_CODES),
+    rate=Rate.REVEALS,
+)
+def reveal_content(call: Call[ContentIn, None]) -> Answer:
+    """Reveal contents."""
+    answer = present(call.served.reveal).content(
+        call.caller,
+        disclosure_token=call.request.headers.get("Disclosure-Token"),
+        token=call.body.token,
+        proof=_shown(call),
+    )
+    receipt = answer.receipt
+    return Answer(
+        data=answer.pieces,
+        headers={
+            "Content-Length": str(answer.size),
+            "Content-Disposition": "attachment",
+            "Receipt-Entry": receipt.entry,
+            "Receipt-Grant": receipt.grant,
+            "Receipt-Ground": receipt.ground,
+            "Receipt-Clause": receipt.clause,
+            "Receipt-At": receipt.at.isoformat(),
+            **({} if receipt.recipient is None else {"Receipt-Recipient": receipt.recipient}),
+            **_next(answer.nonce),
+        },
     )

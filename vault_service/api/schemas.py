@@ -493,6 +493,12 @@ class ExplanationOut(Answered, frozen=True):
 # ---------------------------------------------------------------- reveal
 
 
+class ContentIn(Accepted, frozen=True):
+    """Which communication's contents to reveal."""
+
+    token: Annotated[str, Meta(max_length=64)]
+
+
 class RevealIn(Accepted, frozen=True):
     """Which tokens' values; `fields` narrows what is shown of each."""
 

@@ -8,7 +8,8 @@ signature, and the grant's row. The steps of a batch, whoever its callers are:
 3. have Vault unwrap the data keys.
 4. one unit of work: spend the caller's budget, consume a use of each token and grant, append the
    ledger entries; commit.
-5. only now open the values.
+5. only now open the values. Contents of communications are opened while they are sent, one
+   communication for each use (`services.contents`).
 
 What fails before the commit reveals nothing and spends nothing. If the commit's outcome is
 unknown, the answer is a refusal, and the use counts as spent.
@@ -17,10 +18,10 @@ unknown, the answer is a refusal, and the use counts as spent.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 
 from keys.envelope import Context, open_
 from keys.errors import CiphertextRejected
@@ -43,6 +44,7 @@ from vault_service.services.accounting_ports import NewReveal
 from vault_service.services.alarms import Alarms
 from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.budgets import Budgets, Charge
+from vault_service.services.contents import Contents
 from vault_service.services.context import Caller
 from vault_service.services.disclosure_token import DisclosureClaims, TokenVerifier
 from vault_service.services.disclosures import state_now, told_bound, told_grant
@@ -64,7 +66,7 @@ from vault_service.services.possession import Possession, spend
 from vault_service.services.recipient_keys import RecipientKey
 from vault_service.services.token_claims import PACKAGE
 from vault_service.services.unusual import Unusual
-from vault_service.services.views import Receipt, RevealAnswer, Revealed
+from vault_service.services.views import Receipt, RevealAnswer, Revealed, RevealedContent
 
 MAX_TOKENS: Final = 1000
 # Callers of one batch: each may bring up to 1,000 values, so fewer share one than elsewhere.
@@ -93,6 +95,7 @@ class _Asked:
     tokens: tuple[str, ...]
     fields: tuple[str, ...] | None
     proof: ShownProof | None = None
+    streamed: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -173,6 +176,68 @@ class Reveal:
             Unavailable: the database is; with code `commit_unknown` the use counts as spent, with
                 code `ledger_behind` nothing is disclosed until the ledger is written again.
         """
+        return self._ask(
+            caller, disclosure_token, tokens=tokens, fields=fields, proof=proof, streamed=False
+        )
+
+    def content(
+        self,
+        caller: Caller,
+        *,
+        disclosure_token: str | None,
+        token: str,
+        proof: ShownProof | None = None,
+    ) -> RevealedContent:
+        """Reveal what is sealed in chunks, as a stream; one record for each use.
+
+        The use is spent and the entry committed before the first byte. Whoever goes away early, or
+        is cut off by a failure, has had his use.
+
+        Args:
+            caller: who asks; must be the token's holder.
+            disclosure_token: the JWS from the header.
+            token: which record.
+            proof: the proof of possession shown, if one was.
+
+        Raises:
+            As `submit`; and DisclosureRefused, where the grant has values delivered as a package,
+                which nobody could make without holding all of it.
+            ValueUnreadable, KeySubstituted: it does not open; the use is spent. The stream raises
+                them too, and then the receiver has less than was announced.
+        """
+        answer = self._ask(
+            caller, disclosure_token, tokens=(token,), fields=None, proof=proof, streamed=True
+        )
+        (result,) = answer.results
+        if isinstance(result, ServiceError):
+            raise result
+        contents = cast("Contents", result.value)
+        size = contents.size()
+        pieces = self._told_of(caller, token, contents.pieces(size))
+        # Now, while a failure can still be told in place of an answer.
+        first = next(pieces)
+        return RevealedContent(
+            size=size, pieces=_from(first, pieces), receipt=answer.receipt, nonce=answer.nonce
+        )
+
+    def _told_of(self, caller: Caller, token: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """The same pieces; an alarm where they do not open."""
+        try:
+            yield from pieces
+        except CiphertextRejected:
+            self._alarms.raise_now(ValueUnreadable.code, caller, tokens=[token])
+            raise _unreadable() from None
+
+    def _ask(
+        self,
+        caller: Caller,
+        disclosure_token: str | None,
+        *,
+        tokens: Sequence[str],
+        fields: Sequence[str] | None,
+        proof: ShownProof | None,
+        streamed: bool,
+    ) -> RevealAnswer:
         self._audit.require(caller, Action.REVEAL)
         self._guard.require()
         if not 1 <= len(tokens) <= MAX_TOKENS:
@@ -198,6 +263,7 @@ class Reveal:
             tokens=tuple(tokens),
             fields=None if fields is None else tuple(fields),
             proof=proof,
+            streamed=streamed,
         )
         try:
             return self._calls.submit(asked, deadline=caller.deadline)
@@ -247,6 +313,7 @@ class Reveal:
             try:
                 work.grant = _grant(grants.get(claims.grant), claims, work.asked.caller)
                 _within(work.grant, work.asked, records)
+                _in_its_manner(work.grant, work.asked, records)
                 if work.grant.delivery == PACKAGE:
                     work.seals_for = sealing(work.grant)
             except ServiceError as refusal:
@@ -416,7 +483,10 @@ class Reveal:
         grant = work.grant
         if grant is None or work.granted is None:  # nothing is opened without a committed use
             return Unavailable("the use was not committed", code="internal_error")
-        results = [self._value(work, grant, token) for token in work.asked.tokens]
+        results = [
+            self._contents(work, token) if work.asked.streamed else self._value(work, grant, token)
+            for token in work.asked.tokens
+        ]
         broken = [
             token
             for token, result in zip(work.asked.tokens, results, strict=True)
@@ -443,6 +513,16 @@ class Reveal:
         package = packed(work.seals_for, zip(work.asked.tokens, results, strict=True), receipt)
         return RevealAnswer(results=(), receipt=receipt, package=package, nonce=nonce)
 
+    def _contents(self, work: _Work, token: str) -> Revealed | ServiceError:
+        """What opens a communication when it is sent; there is one, or the call was refused."""
+        record, key = work.records[token], work.keys.get(token)
+        if key is None:
+            return _unreadable()
+        if token in work.substituted:
+            return _substituted()
+        contents = Contents(uow=self._uow, record=record, key=key)
+        return Revealed(id=token, data_class=record.data_class, value=contents)
+
     def _value(self, work: _Work, grant: DisclosureRow, token: str) -> Revealed | ServiceError:
         record = work.records.get(token)
         if record is None:
@@ -451,15 +531,28 @@ class Reveal:
             plain = _plain(record, work.keys.get(token))
         except CiphertextRejected:
             # Somebody changed the row, or Vault's key is not the one that wrapped it.
-            return ValueUnreadable("this value does not open; an alarm was raised")
+            return _unreadable()
         if token in work.substituted:
-            return KeySubstituted("the ledger tells of another key; an alarm was raised")
+            return _substituted()
         data_class = DataClass(record.data_class)
         try:
             value = select_fields(data_class, plain, _fields(data_class, grant, work.asked))
         except DisclosureRefused as refusal:
             return refusal
         return Revealed(id=token, data_class=record.data_class, value=value)
+
+
+def _from(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+def _unreadable() -> ValueUnreadable:
+    return ValueUnreadable("this value does not open; an alarm was raised")
+
+
+def _substituted() -> KeySubstituted:
+    return KeySubstituted("the ledger tells of another key; an alarm was raised")
 
 
 def _asks_for_nonce(refusal: ServiceError | None) -> bool:
@@ -581,6 +674,33 @@ def _within(row: DisclosureRow, asked: _Asked, records: dict[str, SealedRecord])
     }
     if not set(asked.fields) <= (known if row.fields is None else set(row.fields)):
         raise exceeded
+
+
+def _in_its_manner(row: DisclosureRow, asked: _Asked, records: Mapping[str, SealedRecord]) -> None:
+    """Return if what is asked for is given in this manner: streamed, or as values.
+
+    Raises:
+        InvalidInput: it is given in the other.
+        DisclosureRefused: it is streamed, and the grant has it packed, which takes all of it.
+    """
+    found = [record for token in asked.tokens if (record := records.get(token)) is not None]
+    if any(_is_streamed(record) is not asked.streamed for record in found):
+        raise InvalidInput(
+            "this record is no communication"
+            if asked.streamed
+            else "contents of communications are streamed, one at a time",
+            code="contents_not_streamed" if asked.streamed else "contents_are_streamed",
+            pointer="/token" if asked.streamed else "/tokens",
+        )
+    if asked.streamed and row.delivery == PACKAGE:
+        raise DisclosureRefused(
+            "the grant has values delivered as a package, and contents are streamed",
+            code="contents_not_packed",
+        )
+
+
+def _is_streamed(record: SealedRecord) -> bool:
+    return record.data_class in RULES and rule(DataClass(record.data_class)).streamed
 
 
 def _fields(data_class: DataClass, grant: DisclosureRow, asked: _Asked) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""What the use cases answer. Plain values, without a secret except in `Revealed`."""
+"""What the use cases answer. Plain values, without a secret except in what is revealed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -245,6 +245,23 @@ class VersionView:
     since: datetime
     until: datetime | None
     modification: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevealedContent:
+    """The contents of one communication on their way, and the receipt.
+
+    Attributes:
+        size: how many bytes come; fewer mean that it was broken off.
+        pieces: authentic pieces.
+        receipt: of the use that was spent for it.
+        nonce: for the next proof of possession, where one was shown.
+    """
+
+    size: int
+    pieces: Iterator[bytes] = field(repr=False)
+    receipt: Receipt
+    nonce: str | None = None
 
 
 def stored_view(record: MaskedRecord) -> TokenView:

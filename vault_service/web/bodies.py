@@ -71,30 +71,33 @@ def read(request: Request, limit: int, *, optional: bool) -> bytes:
 def pieces(request: Request, limit: int) -> Iterator[bytes]:
     """The bytes of a body that is not JSON, at most `limit`, in pieces as they come.
 
+    Its length must be declared: a body in chunks that breaks off looks to an application like one
+    that has ended (measured with Granian 2.8.7), and half of a document is not the document.
+
     Raises:
-        InvalidInput: `body_too_large`, `body_missing`, `body_incomplete`,
-            `content_encoding_unsupported`; the first and the last before anything is read.
+        InvalidInput: `length_required`, `body_too_large`, `content_encoding_unsupported` before
+            anything is read; `body_missing`, `body_incomplete` at its end.
     """
     declared = request.content_length
-    if declared is not None and declared > limit:
+    if declared is None:
+        raise InvalidInput("send the header Content-Length", code="length_required")
+    if declared > limit:
         raise _too_large(limit)
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise InvalidInput(
             "a body is sent as it is, not compressed", code="content_encoding_unsupported"
         )
-    return _pieces(request, limit)
+    return _pieces(request, declared)
 
 
-def _pieces(request: Request, limit: int) -> Iterator[bytes]:
-    # One byte more than allowed, because werkzeug cuts a chunked body at its maximum and is silent.
-    request.max_content_length = limit + 1
+def _pieces(request: Request, declared: int) -> Iterator[bytes]:
+    # One byte more than declared, because werkzeug refuses to look behind its maximum.
+    request.max_content_length = declared + 1
     stream, size = request.stream, 0
     while piece := stream.read(PIECE):
         size += len(piece)
-        if size > limit:
-            raise _too_large(limit)
         yield piece
-    if request.content_length not in {None, size}:
+    if size != declared:
         raise InvalidInput("the body ends too early", code="body_incomplete")
     if not size:
         raise InvalidInput("this call needs a body", code="body_missing")

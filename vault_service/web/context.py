@@ -31,6 +31,7 @@ class RequestContext:
         caller: who makes it, once authenticated.
         headers: headers that the answer shall have besides its own.
         code: the code of the error that it ended with, if any.
+        streams: whether its answer is still being made while it is sent.
     """
 
     id: str
@@ -40,6 +41,7 @@ class RequestContext:
     caller: Caller | None = None
     headers: dict[str, str] = field(default_factory=dict)
     code: str | None = None
+    streams: bool = False
 
 
 def begin(environ: dict[str, Any], *, address: str, seconds: float) -> RequestContext:

@@ -9,7 +9,7 @@ that costs a tenth of what it costs inside Flask.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,16 +60,22 @@ class Edge:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request, or turn it away."""
         if environ.get("PATH_INFO") in _ALWAYS:
-            return self._serve(environ, start_response)
+            return self._serve(environ, start_response)[0]
         if not self._places.take():
             return self._places.turn_away(self._headers, start_response)
+        streams = False
         try:
-            return self._serve(environ, start_response)
+            answer, streams = self._serve(environ, start_response)
         finally:
-            # Every answer is whole by now; what is left is for the server to send it.
-            self._places.give_back()
+            # What is answered in one piece is whole by now; what is left is for the server to send.
+            if not streams:
+                self._places.give_back()
+        return _Held(answer, self._places.give_back) if streams else answer
 
-    def _serve(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    def _serve(
+        self, environ: dict[str, Any], start_response: StartResponse
+    ) -> tuple[Iterable[bytes], bool]:
+        """The answer, and whether it is still being made while it is sent."""
         kept = {
             name: value
             for name, value in environ.items()
@@ -90,7 +96,38 @@ class Edge:
             headers.append(("Request-Id", request.id))
             return start_response(status, headers, exc_info)
 
-        return self._app(kept, start)
+        answer = self._app(kept, start)
+        return answer, request.streams
+
+
+class _Held:
+    """An answer that is made while it is sent, with the place of whoever makes it."""
+
+    def __init__(self, answer: Iterable[bytes], give_back: Callable[[], None]) -> None:
+        self._answer = answer
+        self._pieces = iter(answer)
+        self._give_back: Callable[[], None] | None = give_back
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """Give the place back; called by the server whether or not all was sent."""
+        give_back, self._give_back = self._give_back, None
+        if give_back is None:
+            return
+        try:
+            close: Callable[[], None] | None = getattr(self._answer, "close", None)
+            if close is not None:
+                close()
+        finally:
+            give_back()
+
+    # A server that lets go of an answer without closing it would shut this process for all others.
+    __del__ = close
 
 
 def caller_address(environ: Mapping[str, Any], trusted_proxies: int) -> str:
