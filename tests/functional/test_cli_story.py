@@ -431,3 +431,59 @@ def test_config_check_reads_as_serve_does(cli: Cli, service: Running) -> None:
     ended = cli.ended(cli.start("config", "check", environment=missing))
     assert ended.code == ExitCode.FAILURE
     assert "VAULT_SERVICE_VAULT_ADDRESS" in ended.err
+
+
+def test_a_communication_goes_in_and_its_contents_come_by_a_grant(
+    cli: Cli, token: str, tmp_path: Path
+) -> None:
+    """Kept with the outside that its header has, listed masked, revealed into a new file."""
+    customer = cli("tokens", "show", token).body["customer"]
+    message = (
+        b"From: J\xc3\xb6rg <joerg@example.com>\r\nTo: a@company.example, b@company.example\r\n"
+        b"Date: Fri, 02 Jan 2026 03:04:05 +0200\r\nSubject: my secret\r\n\r\n" + bytes(100_000)
+    )
+    file, output = tmp_path / "mail.eml", tmp_path / "contents"
+    file.write_bytes(message)
+    how = ("--direction", "inbound", "--as", "support")
+    kept = cli("communications", "keep", customer, str(file), *how)
+    assert kept.code == 0, kept.err
+    name_ = kept.body["id"]
+    assert cli("communications", "keep", customer, str(file), *how).body["deduplicated"]
+    shown = cli("communications", "show", name_, "--as", "support").body["mask"]
+    assert (shown["from"], shown["date"], shown["size"]) == (
+        "j***@example.com", "2026-01-02T01:04:05+00:00", len(message),
+    )  # fmt: skip
+    assert len(shown["to"]) == 2
+    outside = (
+        '{"from": "+49 30 901820", "to": ["b@company.example"], "date": "2026-01-02T00:00:00Z"}'
+    )
+    chat = tmp_path / "chat.txt"
+    chat.write_bytes(b"hello")
+    told = cli(
+        "communications", "keep", customer, str(chat), *how, "--media-type", "text/plain",
+        "--kind", "chat", "--outside", "-", typed=outside,
+    )  # fmt: skip
+    assert told.body["mask"]["from"] == "+49******20"
+    wrong = cli(
+        "communications", "keep", customer, str(file), *how, "--outside", "-", typed='{"x": 1}'
+    )
+    assert wrong.error == "outside_invalid"
+    page = cli("communications", "list", customer, "--limit", "1", "--as", "support").body
+    assert [each["id"] for each in page["items"]] == [told.body["id"]]
+    rest = cli("communications", "list", customer, "--cursor", page["next"], "--as", "support")
+    assert [each["id"] for each in rest.body["items"]] == [name_]
+    made = cli(
+        "disclosures", "create", "--ground", "provide_service", "--category",
+        "communication_contents", "--recipient-kind", "internal", "--recipient-name", "Support",
+        "--token", name_, "--evidence", "ticket_reference=T-17",
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    for officer in ("officer-1", "officer-2"):
+        cli("disclosures", "approve", made.body["id"], "--as", officer)
+    reveal = ("disclosures", "reveal", made.body["id"], "--content")
+    assert cli(*reveal).code == ExitCode.USAGE
+    assert cli(*reveal, "--output", str(file)).code == ExitCode.USAGE
+    given = cli(*reveal, "--output", str(output))
+    assert given.code == 0, given.err
+    assert output.read_bytes() == message
+    assert given.body["receipt"]["clause"] == "C1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,12 @@ import click
 from vault_service.cli import screen
 from vault_service.cli.commands import LazyGroup, PlainCommand, api
 from vault_service.cli.exits import ExitCode, Failed
-from vault_service.cli.session import read_private, session, write_private
+from vault_service.cli.session import (
+    read_private,
+    session,
+    write_private,
+    write_private_bytes,
+)
 from vault_service.cli.tokens import pairs
 from vault_service.cli.values_input import read_json_object, read_text
 from vault_service.client import Client, models
@@ -316,8 +322,9 @@ def token(disclosure: str, output: Path | None, dpop_key: Path | None) -> None:
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="Write a package for the recipient to a new file instead.",
+    help="Write a package for the recipient, or contents, to a new file instead.",
 )
+@click.option("--content", is_flag=True, help="The contents of one communication, to --output.")
 @_dpop_key
 def reveal(
     *,
@@ -326,18 +333,24 @@ def reveal(
     fields: tuple[str, ...],
     disclosure_token_file: str | None,
     output: Path | None,
+    content: bool,
     dpop_key: Path | None,
 ) -> None:
     """Reveal values under a grant of yours. Spends one of its uses."""
     proof_key = _proof_key(dpop_key)
     with session().client() as client:
         asked = client.disclosures.get(disclosure)
-        _check_output(asked, output)
+        _check_output(asked, output, content=content)
         wanted = list(tokens) or _scope(asked)
+        if content and len(wanted) != 1:
+            raise click.UsageError("contents come one at a time: name one with --token")
         if disclosure_token_file is None:
             proof = client.disclosures.token(disclosure, proof_key=proof_key).token
         else:
             proof = read_text(disclosure_token_file).strip()
+        if content and output is not None:
+            _keep_contents(output, client.reveal_content(proof, wanted[0], proof_key=proof_key))
+            return
         answer = client.reveal(proof, wanted, fields=list(fields) or None, proof_key=proof_key)
     if answer.package is not None and output is not None:
         _keep_package(output, answer.package)
@@ -349,26 +362,46 @@ def reveal(
         else:
             screen.write_line(answer.package if output is None else str(output))
         receipt = answer.receipt
-        screen.note(
-            f"receipt {receipt.entry}: {receipt.values} values under {receipt.grant},"
-            f" ground {receipt.ground} ({receipt.clause}), {screen.shown(receipt.at)}"
-        )
+        _note_receipt(receipt)
     if any(each.error is not None for each in answer.results):
         click.get_current_context().exit(ExitCode.SOME_FAILED)
 
 
-def _check_output(disclosure: models.Disclosure, output: Path | None) -> None:
-    """Return if a package can be written there, before a use is spent for it.
+def _note_receipt(receipt: models.Receipt) -> None:
+    screen.note(
+        f"receipt {receipt.entry}: {receipt.values} values under {receipt.grant},"
+        f" ground {receipt.ground} ({receipt.clause}), {screen.shown(receipt.at)}"
+    )
+
+
+def _check_output(disclosure: models.Disclosure, output: Path | None, *, content: bool) -> None:
+    """Return if a package or contents can be written there, before a use is spent for it.
 
     Raises:
-        click.UsageError: there is such a file, or the values come in plain.
+        click.UsageError: there is such a file, or the values come in plain, or no file was named.
     """
     if output is None:
+        if content:
+            raise click.UsageError("contents go to a file: name one with --output")
         return
-    if disclosure.delivery != "package":
+    if not content and disclosure.delivery != "package":
         raise click.UsageError("--output is for packages, and this grant answers in plain")
     if output.exists():
         raise click.UsageError(f"{output} is there already: choose a name that is free")
+
+
+def _keep_contents(output: Path, answer: models.Content) -> None:
+    try:
+        write_private_bytes(output, answer.content)
+    except Failed:
+        # The use is spent, so what it bought goes where it can still be had.
+        sys.stdout.buffer.write(answer.content)
+        raise
+    if session().as_json:
+        screen.write_json({"file": str(output), "receipt": answer.receipt})
+    else:
+        screen.write_line(str(output))
+        _note_receipt(answer.receipt)
 
 
 def _keep_package(output: Path, package: str) -> None:

@@ -31,6 +31,7 @@ _LAZY: Final = {
     "tokens": _HERE + "tokens:group",
     "modifications": _HERE + "modifications:group",
     "services": _HERE + "services:group",
+    "communications": _HERE + "communications:group",
     "disclosures": _HERE + "disclosures:group",
     "evidence": _HERE + "evidence:group",
     "access-reviews": _HERE + "access_reviews:group",

@@ -8,12 +8,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+import msgspec
+
 from vault_service.client import models
 from vault_service.client.access_reviews import AccessReviews
 from vault_service.client.accounting import Accounting
+from vault_service.client.communications import Communications
 from vault_service.client.disclosures import Disclosures
 from vault_service.client.erasures import Erasures
-from vault_service.client.errors import ApiError
+from vault_service.client.errors import AnswerUnexpected, ApiError
 from vault_service.client.evidence import Evidence
 from vault_service.client.holds import Holds
 from vault_service.client.honeytokens import Honeytokens
@@ -74,6 +77,7 @@ class Client:
         )
         self.tokens = Tokens(self._transport)
         self.customers = Customers(self._transport)
+        self.communications = Communications(self._transport)
         self.modifications = Modifications(self._transport)
         self.services = Services(self._transport)
         self._proving = Proving(self._transport)
@@ -143,6 +147,33 @@ class Client:
         reply = self._proving.send(ask, proof_key, token=disclosure_token)
         answer: models.RevealAnswer = decode(reply, models.RevealAnswer)
         return answer
+
+    def reveal_content(
+        self, disclosure_token: str, token: str, *, proof_key: ProofMaker | None = None
+    ) -> models.Content:
+        """The contents of one communication. Never tried again by itself, as `reveal`.
+
+        Raises:
+            ApiError: refused; the code says by which check.
+            Unreachable: no answer, or one that broke off; where `sent`, the use counts as spent.
+        """
+        ask = Ask(
+            method="POST",
+            path="/v1/reveal/content",
+            body={"token": token},
+            headers={"Disclosure-Token": _one_line(disclosure_token)},
+        )
+        reply = self._proving.send(ask, proof_key, token=disclosure_token)
+        headers = {name.lower(): value for name, value in reply.headers.items()}
+        told = {
+            name: headers.get(f"receipt-{name}")
+            for name in ("entry", "grant", "ground", "clause", "at", "recipient")
+        }
+        try:
+            receipt = msgspec.convert({**told, "values": 1}, models.Receipt, strict=False)
+        except msgspec.ValidationError:
+            raise AnswerUnexpected("the answer does not have its receipt") from None
+        return models.Content(content=reply.data, receipt=receipt)
 
     def ready(self) -> models.Readiness:
         """Whether the service can serve; an answer also when it cannot.

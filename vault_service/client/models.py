@@ -277,6 +277,13 @@ class RevealAnswer(Answer, frozen=True, kw_only=True):
     package: str | None = None
 
 
+class Content(_Hidden, frozen=True, kw_only=True):
+    """The contents of one communication, whole, and the receipt."""
+
+    content: bytes
+    receipt: Receipt
+
+
 class Document(Answer, frozen=True, kw_only=True):
     """A document that was taken; a request names its digest as evidence."""
 

@@ -193,7 +193,7 @@ class Transport:
             headers["Authorization"] = self._credential.header
         body = ask.data
         if body is not None:
-            headers["Content-Type"] = "application/octet-stream"
+            headers.setdefault("Content-Type", "application/octet-stream")
         if ask.body is not None:
             body = msgspec.json.encode(ask.body)
             headers["Content-Type"] = "application/json"

@@ -30,8 +30,8 @@ class Communications(Protocol):
         """Add chunks to an upload, from this number on; False where it is none any more."""
         ...
 
-    def keep(self, bucket: int, token: str, size: int) -> bool:
-        """End an upload: it is a communication now; False where it is none any more."""
+    def keep(self, bucket: int, token: str, size: int) -> None:
+        """End an upload to which this unit of work has added: it is a communication now."""
         ...
 
     def drop(self, bucket: int, token: str) -> None:

@@ -53,9 +53,9 @@ class SqlCommunications:
         added = self._session.rows(_ADD, (bucket, token, first, list(sealed)))
         return len(added) == len(sealed)
 
-    def keep(self, bucket: int, token: str, size: int) -> bool:
-        """End an upload: it is a communication now; False where it is none any more."""
-        return bool(self._session.rows(_KEEP, (bucket, token, size)))
+    def keep(self, bucket: int, token: str, size: int) -> None:
+        """End an upload to which this unit of work has added: it is a communication now."""
+        self._session.rows(_KEEP, (bucket, token, size))
 
     def drop(self, bucket: int, token: str) -> None:
         """Forget an upload; leaves alone what was kept."""

@@ -1,0 +1,86 @@
+"""Calls on communications: originals in, and lists. Contents come by `Client.reveal_content`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from vault_service.client import models
+from vault_service.client.transport import Ask, Transport, decode, segment
+
+_UNDECLARED = "application/octet-stream"
+
+
+class Communications:
+    """`/v1/customers/{customer}/communications`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def keep(
+        self,
+        customer: str,
+        content: bytes,
+        *,
+        direction: str,
+        kind: str | None = None,
+        media_type: str = _UNDECLARED,
+        sender: str | None = None,
+        recipients: Sequence[str] = (),
+        sent_at: datetime | None = None,
+    ) -> models.Token:
+        """Keep an original; the same again is the one that is there, and says `deduplicated`.
+
+        Args:
+            customer: whose it is.
+            content: the whole original, byte for byte.
+            direction: `inbound` or `outbound`.
+            kind: by which way it went; by the media type, if left out.
+            media_type: what the original is; `message/rfc822` for e-mail.
+            sender: an e-mail address or telephone number; kept as its mask.
+            recipients: such addresses or numbers.
+            sent_at: the sender's date, with its offset from UTC.
+        """
+        told = {
+            "Communication-Direction": direction,
+            "Communication-Kind": kind,
+            "Communication-From": sender,
+            "Communication-To": ", ".join(recipients) or None,
+            "Communication-Date": None if sent_at is None else sent_at.isoformat(),
+        }
+        reply = self._transport.send(
+            Ask(
+                method="POST",
+                path=_path(customer),
+                data=content,
+                headers={"Content-Type": media_type}
+                | {name: _header(text) for name, text in told.items() if text is not None},
+                repeatable=True,
+            )
+        )
+        token: models.Token = decode(reply, models.Token)
+        return token
+
+    def page(
+        self, customer: str, *, cursor: str | None = None, limit: int = 100
+    ) -> models.TokenPage:
+        """Communications of a customer, masked, newest first."""
+        reply = self._transport.send(
+            Ask(
+                method="GET",
+                path=_path(customer),
+                query={"cursor": cursor, "limit": limit},
+                repeatable=True,
+            )
+        )
+        page: models.TokenPage = decode(reply, models.TokenPage)
+        return page
+
+
+def _path(customer: str) -> str:
+    return f"/v1/customers/{segment(customer)}/communications"
+
+
+def _header(text: str) -> str:
+    # A header's bytes are UTF-8 here; the library sends the characters of Latin-1 as bytes.
+    return " ".join(text.split()).encode().decode("latin-1")
