@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import Final
 
 from vault_service.domain import emails, masks, telephones
+from vault_service.domain.mail_trust import Trust
 from vault_service.errors import InvalidInput
 
 MESSAGE: Final = "message/rfc822"
@@ -71,6 +72,7 @@ class Envelope:
         sender: an e-mail address or a telephone number, in plain.
         recipients: such addresses or numbers.
         sent_at: the date that the sender gave it.
+        trust: of a message that came by the mail intake, how far its sender is believed.
     """
 
     direction: Direction
@@ -79,6 +81,7 @@ class Envelope:
     sender: str | None = field(default=None, repr=False)
     recipients: tuple[str, ...] = field(default=(), repr=False)
     sent_at: datetime | None = None
+    trust: Trust | None = None
 
     def mask(self, size: int) -> Mapping[str, object]:
         """What is shown of a communication of so many bytes."""
@@ -96,6 +99,8 @@ class Envelope:
         date = None if self.sent_at is None else _utc(self.sent_at)
         if date is not None:
             shown["date"] = date
+        if self.trust is not None:
+            shown["trust"] = self.trust.value
         return shown
 
 

@@ -79,7 +79,7 @@ _DOCUMENT: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 _ZONES: Final = timedelta(hours=14)
 
 # A verification code in prose: its name, perhaps "is", and three or four digits.
-_CODE_IN_PROSE: Final = re.compile(
+CODE_IN_PROSE: Final = re.compile(
     r"\b(?:cvc|cvv|cav|cvn|cvd|cid|csc|pin)[123]?(?:[ \t]+(?:code|number|no))?"
     r"(?:[ \t:=#.]{1,3}|[ \t]+is[ \t]+)[0-9]{3,4}\b"
     r"|\b(?:security|verification|validation)[ \t]+(?:code|number|value)"
@@ -129,7 +129,7 @@ def check_prose(value: str, *, longest: int, multiline: bool) -> Problem | None:
         freetext.check_text(value, pointer=None, max_length=longest, multiline=multiline)
     except InvalidInput as error:
         return Problem(code=error.code, detail=error.detail)
-    if _CODE_IN_PROSE.search(value) is not None:
+    if CODE_IN_PROSE.search(value) is not None:
         return Problem(
             code="verification_code_not_allowed_here",
             detail="verification codes and pins are never accepted",
