@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from tests.support.communications import contents, keep, message
 from tests.support.faults import rebuilt
 from tests.support.holds import placed
 from tests.support.recipients import record
@@ -57,7 +58,10 @@ ELSEWHERE = frozenset(
         Event.ACCESS_REVIEW_OVERDUE,
     )
 )
-PLAIN = ("4242424242424242", "+4930901820", "901820", "Somebody", HARM["harm"], "A. Customer")
+PLAIN = (
+    "4242424242424242", "+4930901820", "901820", "Somebody", HARM["harm"], "A. Customer",
+    "alice@example.com", "secret-subject",
+)  # fmt: skip
 
 
 def live(stage: Stage) -> None:
@@ -127,6 +131,10 @@ def live(stage: Stage) -> None:
     stage.revealed(disclosure_token, token)
     with pytest.raises(ServiceError):
         stage.reveal(disclosure_token, token)
+    # A message is kept, and its contents are read to their end.
+    letter = keep(stage, customer, message()).id
+    read = stage.token(stage.granted(contents(letter)).id)
+    list(stage.reveals.content(requester, disclosure_token=read, token=letter).pieces)
     present(stage.services.accounting).page(officer, customer, cursor=None, limit=100)
     # Legal holds: one that keeps the record, and is released.
     hold = placed(stage, customer)
