@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from keys.data_keys import DataKeyPool, Unwrapper
+from tests.support.communications import contents, keep, message
 from tests.support.faults import Hooked, rebuilt
 from tests.support.servers import DatabaseServer, VaultServer
 from tests.support.whole import Stage, present, refusal, stage_of_its_own, standing
@@ -240,3 +241,15 @@ def test_a_finished_run_is_told_once(own: Stage, work: Reencryption) -> None:
     with own.told() as nothing:
         assert work._end(found.run) is None
     assert nothing == []
+
+
+def test_a_communication_is_refused_and_stays_as_it_is(own: Stage, work: Reencryption) -> None:
+    """Its format is another one; it is counted, and its contents are had as before."""
+    content = message()
+    kept = keep(own, own.customer(), content).id
+    every = rebuilt(work, keks=frozenset(("records-communication",)))
+    found = every.run("records-communication")
+    assert (found.done, found.refused) == (0, 1)
+    proof = own.token(own.granted(contents(kept)).id)
+    answer = own.reveals.content(own.caller("requester"), disclosure_token=proof, token=kept)
+    assert b"".join(answer.pieces) == content
