@@ -37,7 +37,7 @@ from vault_service.domain.classes import RULES
 from vault_service.domain.grounds import Policy
 from vault_service.domain.usage import Site
 from vault_service.errors import SettingsError
-from vault_service.outbound import HttpSender
+from vault_service.outbound import HttpSender, MailRelay
 from vault_service.policy import loader
 from vault_service.services.access_reviews import PERIOD as REVIEW_PERIOD
 from vault_service.services.access_reviews import ReviewDuty, Reviewing
@@ -69,6 +69,7 @@ from vault_service.services.holds import LegalHolds
 from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.housekeeping import PERIOD as HOUSEKEEPING_PERIOD
 from vault_service.services.housekeeping import Housekeeping
+from vault_service.services.intake import Intake, SignatureCheck
 from vault_service.services.key_census import PERIOD as CENSUS_PERIOD
 from vault_service.services.key_census import KeyCensus
 from vault_service.services.key_rotation import KeyRotation
@@ -78,6 +79,7 @@ from vault_service.services.links import CustomerLinks
 from vault_service.services.log_guard import LogGuard
 from vault_service.services.log_keeper import LogKeeper
 from vault_service.services.log_reading import LedgerReading
+from vault_service.services.mail_answers import MailAnswers
 from vault_service.services.modifications import Modifications
 from vault_service.services.notices import Notices
 from vault_service.services.policies import PolicyHistory
@@ -135,6 +137,7 @@ class Services:
     erasure: Erasure | None = None
     modifications: Modifications | None = None
     helpdesk: Helpdesk | None = None
+    intake: Intake | None = None
     links: CustomerLinks | None = None
     services: ServiceChoices | None = None
     customers: Customers | None = None
@@ -403,13 +406,23 @@ def _ingest(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
         uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told, honeytokens=guard
     )
     tokenization = Tokenization(uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told)
+    communications = Communications(
+        uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told, honeytokens=guard
+    )
     return {
         "tokenization": tokenization,
         "services": ServiceChoices(
             uow=uow, tokenization=tokenization, audit=told, honeytokens=guard
         ),
-        "communications": Communications(
-            uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told, honeytokens=guard
+        "communications": communications,
+        "intake": Intake(
+            uow=uow,
+            fingerprints=fingerprints,
+            communications=communications,
+            modifications=modifications,
+            answers=_mail_answers(settings),
+            server=settings.mail_server,
+            signatures=_signatures(settings),
         ),
         "modifications": modifications,
         "helpdesk": Helpdesk(
@@ -431,6 +444,21 @@ def _ingest(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
         ),
         "erasure": Erasure(uow=uow, audit=told),
     }
+
+
+def _mail_answers(settings: Settings) -> MailAnswers | None:
+    if settings.mail_relay is None or settings.mail_sender is None:
+        return None
+    return MailAnswers(relay=MailRelay(settings.mail_relay), sender=settings.mail_sender)
+
+
+def _signatures(settings: Settings) -> SignatureCheck | None:
+    if not settings.mail_dkim:
+        return None
+    # Not at the top: a client of the domain name system, for the one process that asked for it.
+    from vault_service.intake.signatures import DkimCheck  # noqa: PLC0415
+
+    return DkimCheck()
 
 
 def _helpdesk_mapping(settings: Settings) -> helpdesk.HelpdeskMapping | None:

@@ -1,12 +1,14 @@
 """The way out: the only module that opens connections to addresses other than Vault's and SQL's.
 
-One POST, one connection, one answer. No redirect is followed, no proxy of the environment is
-used, no cookie kept, and of the answer nothing but the status is read.
+To receivers of webhooks: one POST, one connection, one answer. No redirect is followed, no proxy of
+the environment is used, no cookie kept, and of the answer nothing but the status is read. To the
+mail relay: one message, one connection.
 """
 
 from __future__ import annotations
 
 import http.client
+import smtplib
 import socket
 import ssl
 import threading
@@ -15,6 +17,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from vault_service.errors import Unavailable
+from vault_service.services.mail_answers import RelayRefused
 from vault_service.services.webhook_ports import SendFailed
 
 # Seconds for each step: connecting, TLS, a piece of the answer.
@@ -85,3 +89,49 @@ def _cut(connection: http.client.HTTPConnection, late: threading.Event) -> None:
             sock.shutdown(socket.SHUT_RDWR)
         except OSError:  # it has ended by itself
             return
+
+
+class MailRelay:
+    """`mail_answers.Relay` over SMTP. Thread-safe.
+
+    Args:
+        url: `smtp://host:port`, or `smtps://host:port` for TLS from the start.
+        step: seconds for each step.
+    """
+
+    def __init__(self, url: str, *, step: float = STEP_S) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 0
+        self._tls = ssl.create_default_context() if parts.scheme == "smtps" else None
+        self._step = step
+
+    def send(self, recipient: str, message: bytes) -> None:
+        """Hand over a message. A failure of the answer goes nowhere: its sender is empty.
+
+        Raises:
+            RelayRefused: it is not taken, and will not be.
+            Unavailable: it may be taken later.
+        """
+        try:
+            with self._connected() as link:
+                # RFC 3834, 3.3: an answer has no return path, so that nothing answers it.
+                link.sendmail("", [recipient], message)
+        except smtplib.SMTPRecipientsRefused as refused:
+            codes = [code for code, _ in refused.recipients.values()]
+            raise _refused(codes[0]) from None
+        except smtplib.SMTPResponseException as refused:
+            raise _refused(refused.smtp_code) from None
+        except (OSError, smtplib.SMTPException) as error:
+            raise _refused(0) from error
+
+    def _connected(self) -> smtplib.SMTP:
+        if self._tls is None:
+            return smtplib.SMTP(self._host, self._port, timeout=self._step)
+        return smtplib.SMTP_SSL(self._host, self._port, timeout=self._step, context=self._tls)
+
+
+def _refused(code: int) -> RelayRefused | Unavailable:
+    # Not chained where it could be avoided: the library's errors repeat the address.
+    if code >= 500:
+        return RelayRefused()
+    return Unavailable("the mail relay is not available", code="relay_unavailable")

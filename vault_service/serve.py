@@ -105,13 +105,13 @@ def build(settings: Settings) -> WSGIApplication:
 
     services = bootstrap.build(settings)
     # A worker leaves through multiprocessing's exit, which runs no `atexit` function.
-    Finalize(None, partial(_leave, services), exitpriority=10)
-    _check_keys(services)
-    _announce(services.lifecycle)
+    Finalize(None, partial(leave, services), exitpriority=10)
+    check_keys(services)
+    announce(services.lifecycle)
     return app.create_app(services, settings)
 
 
-def _check_keys(services: Services) -> None:
+def check_keys(services: Services) -> None:
     """Refuse to start with keys that are not as declared; a Vault that is away is no reason.
 
     Raises:
@@ -124,7 +124,7 @@ def _check_keys(services: Services) -> None:
         structlog.get_logger("vault_service.serve").warning("keys not checked", code=error.code)
 
 
-def _announce(lifecycle: Lifecycle) -> None:
+def announce(lifecycle: Lifecycle) -> None:
     """Write the start into the ledger, waiting a while for a database that is starting too.
 
     Raises:
@@ -143,7 +143,7 @@ def _announce(lifecycle: Lifecycle) -> None:
             return
 
 
-def _leave(services: Services) -> None:
+def leave(services: Services) -> None:
     """Write the end into the ledger, if the database is there, and close every connection."""
     try:
         services.lifecycle.stopped()

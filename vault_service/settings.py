@@ -48,6 +48,8 @@ _MAX_SITES = 8
 _MAX_PAGES = 64
 # A path as addresses show it, without an end that two spellings could have.
 _PAGE = re.compile(r"/|(?:/[A-Za-z0-9._~%-]{1,64}){1,8}(?:/\*)?|/\*", re.ASCII)
+# What may stand in a header and in a command without further ado.
+_MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,190}", re.ASCII)
 
 # A secret file larger than this is the wrong file.
 _MAX_SECRET_BYTES = 16 * 1024
@@ -233,6 +235,18 @@ class Settings:
     ] = 600
     usage_keep_days: Annotated[Positive, Wants("days that usage counts are kept, 1 or more")] = 800
 
+    mail_recipients: Annotated[
+        str | None, Wants("addresses for which the intake takes messages, parted by spaces")
+    ] = None
+    mail_server: Annotated[
+        Name | None, Wants("the name with which your mail server begins Authentication-Results")
+    ] = None
+    mail_dkim: Annotated[bool, Wants("true where the intake checks DKIM signatures itself")] = False
+    mail_relay: Annotated[
+        str | None, Wants("smtp://host:port on this host, or smtps://host:port, for answers")
+    ] = None
+    mail_sender: Annotated[str | None, Wants("the address from which answers come")] = None
+
     log_level: Annotated[LogLevel, Wants("debug, info, warning or error")] = LogLevel.INFO
     log_format: Annotated[LogFormat, Wants("json or console")] = LogFormat.JSON
     log_file: Annotated[Path | None, Wants("a file to append to")] = None
@@ -248,6 +262,11 @@ class Settings:
             match = _ENDPOINT.fullmatch(item)
             found.append((match["family"] or "", match["url"]) if match else ("", item))
         return tuple(found)
+
+    @property
+    def mailboxes(self) -> frozenset[str]:
+        """The addresses for which messages are taken, in lower case."""
+        return frozenset((self.mail_recipients or "").lower().split())
 
     @property
     def production(self) -> bool:
@@ -502,6 +521,29 @@ def _check_usage(settings: Settings, problems: list[str]) -> None:
         problems.append(f"{PREFIX}USAGE_PAGES must be {_wants()['usage_pages'].text}")
 
 
+def _check_mail(settings: Settings, problems: list[str]) -> None:
+    """The one way out for answers, and the addresses of the company's own."""
+    own = sorted(settings.mailboxes)
+    if not all(_MAILBOX.fullmatch(each) for each in own):
+        problems.append(f"{PREFIX}MAIL_RECIPIENTS must be {_wants()['mail_recipients'].text}")
+    if (settings.mail_relay is None) != (settings.mail_sender is None):
+        problems.append(f"{PREFIX}MAIL_RELAY and {PREFIX}MAIL_SENDER go together")
+    if settings.mail_sender is not None and not _MAILBOX.fullmatch(settings.mail_sender):
+        problems.append(f"{PREFIX}MAIL_SENDER must be {_wants()['mail_sender'].text}")
+    if settings.mail_relay is not None:
+        parts = _url(settings.mail_relay)
+        wrong = (
+            parts is None
+            or parts.scheme not in {"smtp", "smtps"}
+            or not parts.hostname
+            or not parts.port
+            or any((parts.username, parts.password, parts.path, parts.query, parts.fragment))
+            or (parts.scheme == "smtp" and not _is_loopback(parts.hostname))
+        )
+        if wrong:
+            problems.append(f"{PREFIX}MAIL_RELAY must be {_wants()['mail_relay'].text}")
+
+
 def _check_production(settings: Settings, problems: list[str]) -> None:
     if not settings.production:
         return
@@ -561,6 +603,7 @@ def load(
     _check_urls(settings, problems)
     _check_webhooks(settings, problems)
     _check_usage(settings, problems)
+    _check_mail(settings, problems)
     _check_production(settings, problems)
     _refuse(problems)
     return settings

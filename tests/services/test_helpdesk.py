@@ -102,7 +102,7 @@ def test_a_message_comes_once(stage: Stage, desk: Helpdesk) -> None:
     assert stage.services.modifications is not None
     stage.services.modifications.withdraw(stage.caller("support"), change.id)
     assert desk.receive(STRANGER, message) == Received(changes=(), repeated=True)
-    stage.sql("UPDATE helpdesk_messages SET received_at = now() - interval '2 days'")
+    stage.sql("UPDATE helpdesk_messages SET received_at = now() - interval '15 days'")
     stage.housekeeping.sweep()
     assert stage.sql("SELECT count(*) FROM helpdesk_messages") == [(0,)]
 

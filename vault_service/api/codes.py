@@ -315,6 +315,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "secret_id_missing": "The service cannot log in to the key service at the moment.",
         "secret_id_intercepted": "Somebody else took a login of this service; an alarm.",
         "key_not_ready": "A key is not as declared; nothing was done.",
+        "relay_unavailable": "The mail relay does not answer; the message comes again.",
         "communication_too_large": "A communication is larger than this service keeps.",
         "data_key_retired": "A key was rotated during the upload; send it again.",
         "upload_ended": "The upload was given up before its end; send it again.",

@@ -24,6 +24,7 @@ _LAZY: Final = {
     "up": _HERE + "run_commands:up",
     "serve": _HERE + "run_commands:serve",
     "worker": _HERE + "worker:worker",
+    "intake": _HERE + "intake:intake",
     "ready": _HERE + "run_commands:ready",
     "import": _HERE + "import_command:import_",
     "export": _HERE + "export:export",

@@ -20,12 +20,12 @@ from vault_service.domain import helpdesk, tokens
 from vault_service.domain.classes import DataClass
 from vault_service.domain.customers import REFERENCE_CLASS, reference_key
 from vault_service.domain.helpdesk import Asked, HelpdeskMapping
-from vault_service.domain.values import search_key
 from vault_service.errors import InvalidInput, NotAuthenticated, NotFound
 from vault_service.ledger.entries import Event
 from vault_service.services import webhooks
 from vault_service.services.audit import Audit
 from vault_service.services.context import Stranger
+from vault_service.services.holders import holders
 from vault_service.services.modifications import Modifications
 from vault_service.services.ports import Fingerprinting, UnitOfWork
 from vault_service.services.proposals import ModificationDraft
@@ -170,11 +170,8 @@ class Helpdesk:
         return self._known({tokens.customer_id_from_fingerprint(each.digest) for each in group})
 
     def _by_address(self, address: str) -> set[str]:
-        known = DataClass.EMAIL_ADDRESS
-        (group,) = self._fingerprints.candidates([(known, search_key(known, address))])
-        with self._uow.begin(read_only=True) as tx:
-            found = tx.records.by_fingerprint([(known, each.digest) for each in group], _HOLDERS)
-        return {row.customer for rows in found.values() for row in rows}
+        found = holders(self._uow, self._fingerprints, DataClass.EMAIL_ADDRESS, address, _HOLDERS)
+        return {row.customer for row in found}
 
     def _known(self, names: set[str]) -> set[str]:
         with self._uow.begin(read_only=True) as tx:

@@ -34,8 +34,9 @@ DOCUMENTS: Final = 20
 UPLOAD_LIFE: Final = timedelta(hours=1)
 # Each has up to 401 chunks that go with it.
 UPLOADS: Final = 10
-# How long a helpdesk's message is known: many times longer than its signature holds.
-MESSAGE_LIFE: Final = timedelta(days=1)
+# How long a message from outside is known as taken: longer than any mail server tries to deliver
+# one (four to five days: RFC 5321, 4.5.4.1), and far longer than a helpdesk's signature holds.
+MESSAGE_LIFE: Final = timedelta(days=14)
 # How long a repeated request is recognised.
 ANSWER_LIFE: Final = timedelta(hours=24)
 
