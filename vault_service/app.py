@@ -9,6 +9,7 @@ from flask import Flask
 from vault_service.api import (
     access_reviews,
     accounting,
+    activity,
     communications,
     customers,
     disclosures,
@@ -45,6 +46,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     modifications.GROUP,
     communications.GROUP,
     services.GROUP,
+    activity.GROUP,
     disclosures.GROUP,
     evidence.GROUP,
     recipients.GROUP,

@@ -42,6 +42,7 @@ from vault_service.policy import loader
 from vault_service.services.access_reviews import PERIOD as REVIEW_PERIOD
 from vault_service.services.access_reviews import ReviewDuty, Reviewing
 from vault_service.services.accounting import Accounting
+from vault_service.services.activity import Activity
 from vault_service.services.adoption import Adoption
 from vault_service.services.alarms import Alarms
 from vault_service.services.archiving import Archiving
@@ -88,6 +89,8 @@ from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.recipients import RecipientRecords
 from vault_service.services.reencryption import Reencryption
+from vault_service.services.retention import PERIOD as RETENTION_PERIOD
+from vault_service.services.retention import Retention
 from vault_service.services.reveal import Reveal
 from vault_service.services.rewrapping import Rewrapping
 from vault_service.services.rotation_work import PERIOD as ROTATION_PERIOD
@@ -140,6 +143,7 @@ class Services:
     intake: Intake | None = None
     links: CustomerLinks | None = None
     services: ServiceChoices | None = None
+    activity: Activity | None = None
     customers: Customers | None = None
     communications: Communications | None = None
     reading: Reading | None = None
@@ -158,6 +162,7 @@ class Services:
     reviewing: Reviewing | None = None
     review_duty: ReviewDuty | None = None
     erasing: Erasing | None = None
+    retention: Retention | None = None
     honeytokens: Honeytokens | None = None
     webhooks: WebhookDesk | None = None
     granting: Granting | None = None
@@ -352,7 +357,7 @@ def build(settings: Settings, *, observe: Callable[[str, str], None] = _heard) -
     if role in (ProcessRole.ALL, ProcessRole.REVEAL):
         served |= _reveal(parts, audit, policy, settings)
     if role is ProcessRole.WORKER:
-        served |= _worker(parts, audit, settings)
+        served |= _worker(parts, audit, policy, settings)
     own = _own_database(role)
     uow = parts.database(own)
     keys = TokenKeys(_SigningKey(parts.transit("inspect")))
@@ -411,6 +416,9 @@ def _ingest(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
     )
     return {
         "tokenization": tokenization,
+        "activity": Activity(
+            uow=uow, data_keys=pool, fingerprints=fingerprints, audit=told, honeytokens=guard
+        ),
         "services": ServiceChoices(
             uow=uow, tokenization=tokenization, audit=told, honeytokens=guard
         ),
@@ -595,7 +603,9 @@ def _missed(uow: SqlUnitOfWork, audit: Audit, settings: Settings) -> Unusual:
     )
 
 
-def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> dict[str, object]:
+def _worker(
+    parts: _Parts, audit: Callable[..., Audit], policy: Policy, settings: Settings
+) -> dict[str, object]:
     uow = parts.database("worker")
     told = audit(uow=uow)
     alarms = Alarms(uow=uow, audit=told)
@@ -607,6 +617,7 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
     review_duty = ReviewDuty(uow=uow, audit=told, alarms=alarms, holder=_instance())
     erasing = Erasing(uow=uow, audit=told, horizon_days=settings.backup_horizon_days)
     usage_upkeep = UsageUpkeep(uow=uow, keep_days=settings.usage_keep_days)
+    retention = Retention(uow=uow, audit=told, periods=policy.retention)
     housekeeping = Housekeeping(uow=uow, audit=told, holder=_instance())
     # With the patience of a caller, not of a job: rows are locked while Vault rewraps their keys.
     rotator = _Rotator(parts.transit("rotate"))
@@ -636,11 +647,13 @@ def _worker(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
         "housekeeping": housekeeping,
         "usage_upkeep": usage_upkeep,
         "erasing": erasing,
+        "retention": retention,
         "review_duty": review_duty,
         "duties": (
             Duty(name="housekeeping", period=HOUSEKEEPING_PERIOD, run=housekeeping.run),
             Duty(name="access_reviews", period=REVIEW_PERIOD, run=review_duty.run),
             Duty(name="erasing", period=ERASING_PERIOD, run=erasing.run),
+            Duty(name="retention", period=RETENTION_PERIOD, run=retention.run),
             Duty(name="rotation", period=ROTATION_PERIOD, run=rotation_work.run),
             Duty(name="usage", period=USAGE_PERIOD, run=usage_upkeep.run),
             Duty(name="key_census", period=CENSUS_PERIOD, run=census.run),
@@ -716,6 +729,20 @@ def binding_check(settings: Settings) -> Iterator[BindingCheck]:
     parts = _Parts(settings, _heard)
     with parts.closing:
         yield BindingCheck(uow=parts.database("owner"))
+
+
+@contextmanager
+def retention(settings: Settings) -> Iterator[Retention]:
+    """The use case that ends what has been kept for its time; logs in as the worker.
+
+    Raises:
+        SettingsError: the worker's database URL is not set, or the policy file is wrong.
+    """
+    parts = _Parts(settings, _heard)
+    periods = loader.load(settings.policy_file).retention
+    with parts.closing:
+        uow = parts.database("worker")
+        yield Retention(uow=uow, audit=Audit(process_role="cli", uow=uow), periods=periods)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from vault_service.domain.instruments import Instrument
 from vault_service.errors import ServiceError
 from vault_service.ledger.entries import ActorKind, Entry, Event, Outcome, encode
 from vault_service.ledger.events import SHAPES
+from vault_service.services.activity import EntryDraft
 from vault_service.services.proposals import ModificationDraft
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.services.views import ModificationView
@@ -176,9 +177,19 @@ def live(stage: Stage) -> None:
     stage.key_rotation.begin("worker", "records-card")
     time.sleep(0.4)
     change_data(stage, customer)
+    keep_account_data(stage, customer)
     stage.erasure.erase(billing, [token, NOWHERE])
     stage.housekeeping.sweep()
     stage.services.lifecycle.stopped()
+
+
+def keep_account_data(stage: Stage, customer: str) -> None:
+    """What is created while a customer is served."""
+    draft = EntryDraft(customer=customer, at=datetime(2026, 3, 1, tzinfo=UTC), kind="signed_in")
+    present(stage.services.activity).record(stage.caller("billing"), [draft], customer=customer)
+    rebuilt(stage.worker.retention, periods={"activity_log": timedelta(days=1)}).run(
+        threading.Event()
+    )
 
 
 def change_data(stage: Stage, customer: str) -> None:

@@ -12,12 +12,14 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
+from vault_service.domain.activity import Kind
 from vault_service.domain.actors import Principal, Role
 from vault_service.domain.policy import Decision
 from vault_service.errors import NotAuthenticated, ServiceError
 from vault_service.policy.diff import Difference, Effect
 from vault_service.services.access_reviews import ReviewView
 from vault_service.services.accounting import Disclosed, DisclosedPage, DisclosedValue
+from vault_service.services.activity import ActivityPage, EntryView, Recorded
 from vault_service.services.context import Caller
 from vault_service.services.customer_erasure import ErasureView
 from vault_service.services.erasure_ports import ErasureRow, ErasureState
@@ -65,6 +67,7 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 MODIFICATION = "mod_" + "0" * 28
 CUSTOMER = "cus_" + "0" * 26
 TOKEN = "tok_" + "0" * 28
+SEGMENT = "act_" + "0" * 30
 DISCLOSURE = "dis_" + "0" * 28
 RECIPIENT = "rec_" + "0" * 26
 REVIEW = "rev_" + "0" * 26
@@ -639,6 +642,15 @@ def served(recording: Recording) -> Served:
                 **dict.fromkeys(
                     ("get", "propose", "confirm", "apply", "reject", "withdraw"),
                     modification_view(),
+                ),
+            },
+        ),
+        activity=_Simple(
+            recording,
+            {
+                "record": Recorded(recorded=1, segments=(SEGMENT,), refused={}),
+                "page": ActivityPage(
+                    items=(EntryView(segment=SEGMENT, at=NOW, kind=Kind.SIGNED_IN),), next=None
                 ),
             },
         ),

@@ -56,7 +56,7 @@ EXAMPLES = 20
 ITEMWISE = frozenset(
     (
         *("create_tokens", "search_tokens", "search_customers"),
-        *("open_modifications", "record_services"),
+        *("open_modifications", "record_services", "record_activity", "load_activity"),
     )
 )
 CHECKS = [

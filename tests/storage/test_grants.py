@@ -54,6 +54,13 @@ MAY_NOT = {
         "UPDATE honeytokens SET lifted_at = now()",
         "INSERT INTO key_floors VALUES ('k', 1)",
         "UPDATE key_floors SET min_version = 0",
+        "SELECT envelope FROM activity_segments",
+        "INSERT INTO activity_segments (bucket) VALUES (1)",
+        "UPDATE activity_segments SET customer = 'another'",
+        "UPDATE activity_segments SET wrapped_key = ''",
+        "DELETE FROM activity_segments",
+        "SELECT * FROM erase_activity_of(1::smallint, 'a', 1)",
+        "SELECT * FROM drop_activity_month('2001-01-01', '1 day')",
         "UPDATE idempotency SET request_mac = ''",
         "DELETE FROM idempotency",
         "UPDATE api_keys SET state = 'active'",
@@ -410,6 +417,10 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
                 *("bound_by", "bound_path"),
             )
         }
+        | {
+            f"activity_segments.{name}"
+            for name in ("wrapped_key", "kek_version", "bound_by", "bound_path")
+        }
         | {f"disclosure_decisions.comment_{name}" for name in ("wrapped_key", "kek_version")}
         | {f"erasures.{name}" for name in ("state", "records", "clear_at", "finished_at")}
         | {f"erasures.{name}" for name in ("backup_horizon_days", "entry")}
@@ -457,8 +468,16 @@ def test_the_erasing_functions_are_pinned_and_owned_by_the_owner(database: Datab
         "keep_communication",
         "drop_communication",
         "purge_communications",
+        "record_activity",
+        "open_activity_month",
+        "erase_activity_of",
+        "drop_activity_month",
     }
-    assert all(row[1:] == (True, ["search_path=pg_catalog, pg_temp"], True) for row in rows)
+    patient = {"drop_activity_month": ["lock_timeout=2s"]}
+    for name, definer, configured, owned in rows:
+        assert configured == ["search_path=pg_catalog, pg_temp", *patient.get(name, [])]
+        assert definer
+        assert owned
 
 
 def test_a_callers_own_tables_do_not_mislead_the_erasing_functions(

@@ -61,6 +61,8 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "control_character": "The text holds control characters.",
         "card_number_not_allowed_here": "A card number may not stand in this text.",
         "verification_code_not_allowed_here": "A verification code may not stand in this text.",
+        "activity_time_invalid": "An entry is of a time that no log of activity holds.",
+        "activity_kind_unknown": "There is no such kind of activity.",
         "service_code_invalid": "A service's code is one word of a closed form.",
         "date_invalid": "This is not a day.",
         "period_invalid": "A service ends before it begins.",

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from vault_service import __version__
+from vault_service.api.activity import EntryIn, LoadedEntryIn
 from vault_service.api.calls import JSON, Operation
 from vault_service.api.errors import ProblemDocument, title_of
 from vault_service.api.schemas import AliveOut, ReadyOut, TokenIn, VisitIn
@@ -83,6 +84,7 @@ def document(operations: Sequence[Operation], *, visited: bool) -> dict[str, Any
         visited: whether visits of the website are counted, too.
     """
     kinds: list[type] = [ProblemDocument, AliveOut, ReadyOut, TokenIn, ServiceIn, VisitIn]
+    kinds += [EntryIn, LoadedEntryIn]
     for operation in operations:
         for kind in (operation.body, *operation.answers.values()):
             if kind is not None and kind not in kinds:

@@ -76,6 +76,11 @@ def show(file: Path | None) -> None:
                 if ground.category == category.name
             ),
         )
+    if policy.retention:
+        screen.write_line("\nretention: what is older is destroyed, where no hold keeps it")
+        screen.write_table(
+            ("class", "kept"), ((name, _span(kept)) for name, kept in policy.retention.items())
+        )
     screen.note("evidence with ? may be left out")
 
 
@@ -153,6 +158,7 @@ def _plain(policy: Policy) -> dict[str, object]:
             for each in policy.categories.values()
         ],
         "grounds": [_ground(each) for each in policy.grounds.values()],
+        "retention_days": {name: kept.days for name, kept in policy.retention.items()},
     }
 
 

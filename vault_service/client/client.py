@@ -14,6 +14,7 @@ from vault_service.client import models
 from vault_service.client.access_reviews import AccessReviews
 from vault_service.client.accounting import Accounting
 from vault_service.client.communications import Communications
+from vault_service.client.activity import Activity
 from vault_service.client.disclosures import Disclosures
 from vault_service.client.erasures import Erasures
 from vault_service.client.errors import AnswerUnexpected, ApiError
@@ -80,6 +81,7 @@ class Client:
         self.communications = Communications(self._transport)
         self.modifications = Modifications(self._transport)
         self.services = Services(self._transport)
+        self.activity = Activity(self._transport)
         self._proving = Proving(self._transport)
         self.disclosures = Disclosures(self._transport, self._proving)
         self.accounting = Accounting(self._transport)

@@ -7,7 +7,7 @@ this code, and none may get one: another policy is another file. `domain.policy`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import Final
@@ -118,6 +118,7 @@ class Policy:
         recipients: what each kind of recipient is.
         categories: by name.
         grounds: by (name, category).
+        retention: how long values of a class are kept; a class that is not named is kept.
     """
 
     version: str
@@ -127,3 +128,4 @@ class Policy:
     recipients: Mapping[str, str]
     categories: Mapping[str, Category]
     grounds: Mapping[tuple[str, str], Ground]
+    retention: Mapping[str, timedelta] = field(default_factory=dict)

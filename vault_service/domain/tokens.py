@@ -13,12 +13,14 @@ Text is Crockford base32 in lower case (`0123456789abcdefghjkmnpqrstvwxyz`), 5 b
     rev_ + 26
     hld_ + bb + 26       bucket of the customer, 130 random bits
     mod_ + bb + 26       bucket of its customer, 130 random bits
+    act_ + bb + mm + 26  segment of activity: bucket of its customer, month, 130 random bits
     prn_ + 26, req_ + 26, rec_ + 26, rot_ + 26
     vk_ + 16 + _ + 52    API key: public id, secret of 260 bits; the id is shown as key_ + 16
     bb + 26              a disclosure token's jti: bucket of the disclosure, 130 random bits
 
-`bb` is the bucket, 0 to 1023, in two characters. These forms stand in stored data and in other
-systems: they never change; a new form gets a new prefix.
+`bb` is the bucket, 0 to 1023, in two characters; `mm` is the month, counted from January 2000.
+These forms stand in stored data and in other systems: they never change; a new form gets a new
+prefix.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 from hashlib import sha256
 
 from vault_service.domain import brands
@@ -52,6 +55,9 @@ _DISCLOSURE = re.compile(r"dis_([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", r
 _REVIEW = re.compile(r"rev_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _HOLD = re.compile(r"hld_([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _MODIFICATION = re.compile(r"mod_([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
+_SEGMENT = re.compile(
+    r"act_([0-9a-hjkmnp-tv-z]{2})([0-9a-hjkmnp-tv-z]{2})[0-9a-hjkmnp-tv-z]{26}", re.ASCII
+)
 _CUSTOMER = re.compile(r"cus_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _PRINCIPAL = re.compile(r"prn_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _ROTATION = re.compile(r"rot_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
@@ -270,6 +276,42 @@ def bucket_from_modification_id(text: str, *, pointer: str | None = None) -> int
             "this is not the name of a modification", code="modification_malformed", pointer=pointer
         )
     return _bucket_number(match[1])
+
+
+# --- activity
+
+
+def new_segment_id(
+    bucket: int, month: date, *, token_bytes: TokenBytes = secrets.token_bytes
+) -> str:
+    """A name for entries of one customer and month, which leads to their shard and partition.
+
+    Raises:
+        ValueError: the month has no number.
+    """
+    number = (month.year - 2000) * 12 + month.month - 1
+    if not 0 <= number < BUCKETS:
+        raise ValueError("months are counted from January 2000 to April 2085")
+    return "act_" + bucket_text(bucket) + _PAIRS[number] + _random_text(_ID_CHARS, token_bytes)
+
+
+def segment_place(text: str) -> tuple[int, date] | None:
+    """Bucket and month of a segment of activity; None where the text does not name one."""
+    match = _SEGMENT.fullmatch(text)
+    if match is None:
+        return None
+    year, month = divmod(_bucket_number(match[2]), 12)
+    return _bucket_number(match[1]), date(2000 + year, month + 1, 1)
+
+
+def bucket_of_value(name: str, *, pointer: str | None = None) -> int:
+    """The bucket of something that can be revealed: a token, or a segment of activity.
+
+    Raises:
+        InvalidInput: as `bucket_from_token`.
+    """
+    place = segment_place(name)
+    return bucket_from_token(name, pointer=pointer) if place is None else place[0]
 
 
 # --- principals, rotations, requests, API keys

@@ -39,6 +39,9 @@ class Event(StrEnum):
     CUSTOMER_ERASURE_CONFIRMED = "customer.erasure_confirmed"
     CUSTOMER_ERASED = "customer.erased"
 
+    ACTIVITY_RECORDED = "activity.recorded"
+    RETENTION_ENDED = "retention.ended"
+
     CUSTOMER_LINKED = "customer.linked"
     CUSTOMER_UNLINKED = "customer.unlinked"
 
@@ -168,6 +171,10 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
             " salts",
             Outcome.SUCCESS,
         ),
+        # Entries of one customer, or of many; how many, and in how many values.
+        Event.ACTIVITY_RECORDED: _shape("count", "segments refused"),
+        # What the policy keeps for a time: records of one customer, or segments of a month.
+        Event.RETENTION_ENDED: _shape("count", "class days month held"),
         Event.CUSTOMER_LINKED: _shape("customer", "other"),
         Event.CUSTOMER_UNLINKED: _shape("customer", "other"),
         Event.MODIFICATION_OPENED: _shape("customer", _CHANGE),

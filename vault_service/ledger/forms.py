@@ -37,7 +37,7 @@ _is_time = _text(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{
 _is_principal = _text(f"prn_{_ID}{{26}}")
 _is_api_key = _text(f"key_{_ID}{{16}}")
 # A card-shaped token begins with 9 and its bucket, so with 90 or 91, where no network issues.
-_is_token = _text(f"tok_{_ID}{{28}}|9[01][0-9]{{11,17}}")
+_is_token = _text(f"tok_{_ID}{{28}}|act_{_ID}{{30}}|9[01][0-9]{{11,17}}")
 # The name of a part of the service, of a process role, of a key in Vault.
 _is_part_name = _text("[a-z][a-z0-9-]{0,63}")
 _is_code = _text("[a-z][a-z0-9_]{0,63}")

@@ -45,7 +45,12 @@ class Difference:
 
 def diff(old: Policy, new: Policy) -> list[Difference]:
     """Every difference that a request could meet, and every change of words, in a fixed order."""
-    return [*_names(old, new), *_categories(old, new), *_grounds(old, new)]
+    return [
+        *_names(old, new),
+        *_categories(old, new),
+        *_grounds(old, new),
+        *_retention(old, new),
+    ]
 
 
 def _names(old: Policy, new: Policy) -> Iterator[Difference]:
@@ -86,6 +91,16 @@ def _grounds(old: Policy, new: Policy) -> Iterator[Difference]:
         elif before is not None and after is not None:
             for effect, says in _ground(before, after):
                 yield _told(effect, where, says)
+
+
+def _retention(old: Policy, new: Policy) -> Iterator[Difference]:
+    for name in _all(old.retention, new.retention):
+        before, after = old.retention.get(name), new.retention.get(name)
+        if before == after:
+            continue
+        says = "is kept until somebody erases it" if after is None else f"is kept {_span(after)}"
+        instead = "until somebody erases it" if before is None else _span(before)
+        yield _told(Effect.CHANGED, "retention", f"{name} {says} instead of {instead}")
 
 
 def _ground(old: Ground, new: Ground) -> Iterator[tuple[Effect, str]]:

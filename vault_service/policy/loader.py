@@ -41,6 +41,9 @@ MAX_SINGLE: Final = timedelta(days=7)
 MAX_USES: Final = 1_000_000
 MAX_APPROVALS: Final = 10
 MAX_BUDGET: Final = 1_000_000_000
+# Shorter would be a slip of the unit, and what it destroys does not come back.
+MIN_RETENTION: Final = timedelta(days=1)
+MAX_RETENTION: Final = timedelta(days=36_525)
 MAX_TEXT: Final = 10_000
 MAX_SAYS: Final = 500
 
@@ -236,7 +239,9 @@ class _Table:
 
 
 def _policy(root: _Table, version: str) -> Policy:
-    root.only("schema", "name", "dated", "clauses", "recipients", "categories", "grounds")
+    root.only(
+        "schema", "name", "dated", "clauses", "recipients", "categories", "grounds", "retention"
+    )
     if root.number("schema", MAX_TEXT) != SCHEMA:
         root.refuse("schema", f"this service reads schema {SCHEMA}")
     clauses = _says(root.table("clauses"), _CLAUSE, "clause")
@@ -257,7 +262,24 @@ def _policy(root: _Table, version: str) -> Policy:
         recipients=recipients,
         categories=categories,
         grounds=grounds,
+        retention=_retention(root),
     )
+
+
+def _retention(root: _Table) -> dict[str, timedelta]:
+    if "retention" not in root:
+        return {}
+    table = root.table("retention")
+    known = [each.value for each in DataClass]
+    kept: dict[str, timedelta] = {}
+    for name in table.names(_NAME, "class with a retention"):
+        if name not in known:
+            table.refuse(name, f"unknown class {name}; known are {', '.join(sorted(known))}")
+            continue
+        kept[name] = table.duration(name, MAX_RETENTION)
+        if kept[name] < MIN_RETENTION:
+            table.refuse(name, f"{name} must be kept for a day at least")
+    return kept
 
 
 def _says(table: _Table, form: re.Pattern[str], what: str) -> dict[str, str]:

@@ -36,7 +36,14 @@ from vault_service.services.ports import UnitOfWork
 PAGE: Final = 5_000
 # Bundles of one statement: 16,384 entries.
 BUNDLES: Final = 64
-ERASING: Final = frozenset((Event.TOKENS_ERASED, Event.TOKENS_EXPIRED, Event.CUSTOMER_ERASED))
+ERASING: Final = frozenset(
+    (
+        Event.TOKENS_ERASED,
+        Event.TOKENS_EXPIRED,
+        Event.CUSTOMER_ERASED,
+        Event.RETENTION_ENDED,
+    )
+)
 
 Progress = Callable[[str, int, int | None], None]
 

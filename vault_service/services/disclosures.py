@@ -841,7 +841,7 @@ def _request(tx: Transaction, draft: DisclosureDraft, requester: str) -> Disclos
     if draft.tokens is not None:
         names: list[tuple[int, str]] = []
         for index, token in enumerate(draft.tokens):
-            names.append((tokens.bucket_from_token(token, pointer=f"/tokens/{index}"), token))
+            names.append((tokens.bucket_of_value(token, pointer=f"/tokens/{index}"), token))
         found = tx.records.masked(names)
         for index, token in enumerate(draft.tokens):
             if token not in found:

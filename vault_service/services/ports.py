@@ -19,6 +19,7 @@ from keys.errors import CiphertextRejected
 from keys.fingerprint import Fingerprint
 from keys.secret import Secret
 from vault_service.services.accounting_ports import Accounts
+from vault_service.services.activity_ports import ActivityLog
 from vault_service.services.alarm_ports import AlarmMarks
 from vault_service.services.binding_ports import Binding, Bindings
 from vault_service.services.budget_ports import BudgetBook
@@ -34,6 +35,7 @@ from vault_service.services.modification_ports import Links, Modifications
 from vault_service.services.policy_ports import AdoptionRow
 from vault_service.services.recipient_ports import Recipients
 from vault_service.services.reencryption_ports import Reencryptions
+from vault_service.services.retention_ports import Retention
 from vault_service.services.review_ports import AccessReviews
 from vault_service.services.rotation_ports import Census, Rotations, WrappedKeys
 from vault_service.services.usage_ports import UsageBook
@@ -138,7 +140,10 @@ class UpsertedRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedRecord:
-    """A record with its sealed columns, for the reveal role only."""
+    """A record with its sealed columns, for the reveal role only.
+
+    `values` is how many values it counts for: a segment of activity holds several entries.
+    """
 
     bucket: int
     token: str
@@ -148,6 +153,7 @@ class SealedRecord:
     envelope: bytes
     wrapped_key: WrappedKey
     binding: Binding | None = None
+    values: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -698,6 +704,16 @@ class Transaction(Protocol):
     @property
     def proofs(self) -> Proofs:
         """The repository of nonces and used proofs."""
+        ...
+
+    @property
+    def activity(self) -> ActivityLog:
+        """Segments of activity."""
+        ...
+
+    @property
+    def retention(self) -> Retention:
+        """What has been kept for its time."""
         ...
 
     @property

@@ -65,6 +65,14 @@ def bound(body: bytes | None) -> tuple[str, bytes]:
 def answer(
     stored: StoredAnswer | None, claim: Claim, candidates: Callable[[], Sequence[Fingerprint]]
 ) -> TokenizeAnswer | ServiceError:
+    """The stored answer to tokenizing, as `response` finds it."""
+    found = response(stored, claim, candidates)
+    return found if isinstance(found, Conflict) else decode(found)
+
+
+def response(
+    stored: StoredAnswer | None, claim: Claim, candidates: Callable[[], Sequence[Fingerprint]]
+) -> bytes | Conflict:
     """The stored answer, if it belongs to this body.
 
     Args:
@@ -83,7 +91,7 @@ def answer(
         return Conflict(
             "this key was used with another request body", code="idempotency_key_reused"
         )
-    return decode(stored.response)
+    return stored.response
 
 
 def _mac(fingerprint: Fingerprint) -> bytes:
@@ -133,10 +141,10 @@ def encode(given: TokenizeAnswer) -> bytes:
     )
 
 
-def decode(response: bytes) -> TokenizeAnswer:
+def decode(stored: bytes) -> TokenizeAnswer:
     """A stored answer, marked as replayed."""
     results: list[TokenView | ServiceError] = []
-    for item in _DECODER.decode(response):
+    for item in _DECODER.decode(stored):
         if isinstance(item, _StoredView):
             results.append(
                 TokenView(**{name: getattr(item, name) for name in _StoredView.__struct_fields__})

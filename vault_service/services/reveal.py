@@ -324,6 +324,12 @@ class Reveal:
             }
             if not work.records:
                 work.refusal = NotFound("none of these tokens is there", code="token_not_found")
+            elif _values(work) > MAX_TOKENS:
+                work.refusal = InvalidInput(
+                    f"these hold more than {MAX_TOKENS} values",
+                    code="batch_size",
+                    pointer="/tokens",
+                )
 
     # ------------------------------------------------------------ step 3
 
@@ -406,7 +412,7 @@ class Reveal:
                 caller=work.asked.caller,
                 ground=work.grant.ground,
                 category=work.grant.category,
-                count=len(work.records),
+                count=_values(work),
             )
             for work in works
             if work.grant is not None
@@ -456,7 +462,7 @@ class Reveal:
             entry_id=work.entry,
             grant=grant,
             tokens=list(work.records),
-            count=len(work.records),
+            count=_values(work),
             customer=customers.pop() if len(customers) == 1 else None,
             details={
                 **jti,
@@ -539,6 +545,9 @@ class Reveal:
             value = select_fields(data_class, plain, _fields(data_class, grant, work.asked))
         except DisclosureRefused as refusal:
             return refusal
+        if isinstance(value, list) and len(value) != record.values:
+            # Somebody changed the row, so that fewer are counted against limits and budgets.
+            return ValueUnreadable("this value is not what its row says")
         return Revealed(id=token, data_class=record.data_class, value=value)
 
 
@@ -558,6 +567,11 @@ def _substituted() -> KeySubstituted:
 def _asks_for_nonce(refusal: ServiceError | None) -> bool:
     """Whether this is how every caller learns the nonce: nothing was refused yet."""
     return refusal is not None and refusal.code == "use_dpop_nonce"
+
+
+def _values(work: _Work) -> int:
+    """How many values a call asks for; a segment of activity holds several."""
+    return sum(record.values for record in work.records.values())
 
 
 def _drop_gone(tx: Transaction, works: Sequence[_Work]) -> None:
@@ -618,7 +632,7 @@ def _names(asked: _Asked) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
     for token in asked.tokens:
         try:
-            found.append((names.bucket_from_token(token), token))
+            found.append((names.bucket_of_value(token), token))
         except InvalidInput:
             continue
     return found

@@ -250,7 +250,7 @@ def _scope(details: Mapping[str, object]) -> ClaimedScope:
         listed = _sorted(details["tokens"])
         try:
             for token in listed:
-                names.bucket_from_token(token)
+                names.bucket_of_value(token)
         except InvalidInput:
             _refuse()
         if len(listed) > INLINE_TOKENS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
+from vault_service.domain.classes import DataClass
 from vault_service.services.erasure_ports import ErasureRow, ErasureState
 from vault_service.storage.session import Row, Session
 
@@ -35,6 +36,12 @@ SELECT bucket, customer FROM erasures WHERE state = 'running' ORDER BY started_a
 """
 _LOCK: Final = _GET + b" AND state = 'running' FOR NO KEY UPDATE SKIP LOCKED"
 _ERASE: Final = b"SELECT token FROM erase_records_of(%b::smallint, %b, %b, %b::integer)"
+_ERASE_ACTIVITY: Final = b"SELECT id FROM erase_activity_of(%b::smallint, %b, %b::integer)"
+_ACTIVITY_LEFT: Final = b"""
+SELECT count(*) FROM (
+    SELECT FROM activity_segments WHERE bucket = %b AND customer = %b LIMIT 1
+) AS s
+"""
 _ADD: Final = b"UPDATE erasures SET records = records + %b, clear_at = NULL" + _OF
 _CLEARED: Final = b"UPDATE erasures SET clear_at = now()" + _OF
 _SETTLE: Final = b"SELECT remaining FROM settle_erasure(%b::smallint, %b)"
@@ -86,7 +93,10 @@ class SqlErasures:
 
     def erase(self, bucket: int, customer: str, data_class: str, limit: int) -> list[str]:
         """Destroy up to `limit` of his records of a class; their tokens."""
-        rows = self._session.rows(_ERASE, (bucket, customer, data_class, limit))
+        if data_class == DataClass.ACTIVITY_LOG:
+            rows = self._session.rows(_ERASE_ACTIVITY, (bucket, customer, limit))
+        else:
+            rows = self._session.rows(_ERASE, (bucket, customer, data_class, limit))
         return [row[0] for row in rows]
 
     def add(self, bucket: int, customer: str, records: int) -> None:
@@ -99,7 +109,8 @@ class SqlErasures:
 
     def settle(self, bucket: int, customer: str) -> int:
         """Lock the customer against writers, and count the records that are left."""
-        return int(self._session.rows(_SETTLE, (bucket, customer))[0][0])
+        left = int(self._session.rows(_SETTLE, (bucket, customer))[0][0])
+        return left + int(self._session.rows(_ACTIVITY_LEFT, (bucket, customer))[0][0])
 
     def forget_answers(self, low: int, end: int, customer: str) -> int:
         """Delete kept answers of these buckets that name him; how many."""

@@ -16,6 +16,7 @@ import msgspec
 
 from keys.data_keys import WrappedKey
 from vault_service.services.ports import MaskedRecord, NewRecord, SealedRecord, UpsertedRecord
+from vault_service.storage.activity import masked_segments, sealed_segments
 from vault_service.storage.bindings import binding
 from vault_service.storage.session import Row, Session
 
@@ -184,14 +185,18 @@ class SqlRecords:
         return [(customer, token) for customer, token in rows]
 
     def masked(self, names: Sequence[tuple[int, str]]) -> dict[str, MaskedRecord]:
-        """Live records by (bucket, token)."""
-        return {row[1]: masked_record(row) for row in self._named(names, _GET_ONE, _GET)}
+        """Live records by (bucket, token); segments of activity, too."""
+        records, segments = _parted(names)
+        found = {row[1]: masked_record(row) for row in self._named(records, _GET_ONE, _GET)}
+        return found | masked_segments(self._session, segments) if segments else found
 
     def sealed(self, names: Sequence[tuple[int, str]]) -> dict[str, SealedRecord]:
-        """Live records by (bucket, token), sealed columns included."""
-        return {
-            row[1]: sealed_record(row) for row in self._named(names, _GET_ONE_SEALED, _GET_SEALED)
+        """Live records by (bucket, token), sealed columns included; segments of activity, too."""
+        records, segments = _parted(names)
+        found = {
+            row[1]: sealed_record(row) for row in self._named(records, _GET_ONE_SEALED, _GET_SEALED)
         }
+        return found | sealed_segments(self._session, segments) if segments else found
 
     def sealed_of_customer(
         self, bucket: int, customer: str, classes: Sequence[str], limit: int
@@ -259,6 +264,14 @@ class SqlRecords:
         if len(names) == 1:
             return self._session.rows(one, names[0])
         return self._session.rows(many, _columns(names))
+
+
+def _parted(names: Sequence[tuple[int, str]]) -> tuple[Sequence[tuple[int, str]], list[str]]:
+    """Records, and the names of segments of activity."""
+    segments = [name for _, name in names if name.startswith("act_")]
+    if not segments:
+        return names, segments
+    return [each for each in names if not each[1].startswith("act_")], segments
 
 
 def _json(value: object) -> str:

@@ -173,6 +173,35 @@ communication_chunks: Final = Table(
     _bucket_range(),
 )
 
+# Entries of one customer and month, sealed together; a partition for each month.
+activity_segments: Final = Table(
+    "activity_segments",
+    metadata,
+    _bucket(),
+    Column("month", Date, nullable=False),
+    Column("id", Text, nullable=False),
+    # No foreign key: dropping a month would lock all customers.
+    Column("customer", Text, nullable=False),
+    _time("first_at", nullable=False),
+    _time("last_at", nullable=False),
+    Column("marks", LargeBinary, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("wrapped_key", Text, nullable=False),
+    Column("kek", Text, nullable=False),
+    Column("kek_version", Integer, nullable=False),
+    Column("envelope_hash", LargeBinary, Computed("sha256(envelope)", persisted=True)),
+    Column("bound_by", UUID(as_uuid=True)),
+    Column("bound_path", LargeBinary),
+    _time("recorded_at", nullable=False, now=True),
+    PrimaryKeyConstraint("bucket", "month", "id"),
+    _bucket_range(),
+    CheckConstraint("octet_length(marks) > 0 AND mod(octet_length(marks), 10) = 0", name="marks"),
+    CheckConstraint("first_at <= last_at", name="ordered"),
+    CheckConstraint("(bound_by IS NULL) = (bound_path IS NULL)", name="bound"),
+    Index("ix_activity_segments_customer", "bucket", "customer", "first_at", "last_at"),
+    postgresql_partition_by="RANGE (month)",
+)
+
 holds: Final = Table(
     "holds",
     metadata,

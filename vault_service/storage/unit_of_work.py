@@ -15,6 +15,7 @@ import stamina
 from sqlalchemy import Engine
 
 from vault_service.storage.accounting import SqlAccounts
+from vault_service.storage.activity import SqlActivity
 from vault_service.storage.alarms import SqlAlarms
 from vault_service.storage.bindings import SqlBindings
 from vault_service.storage.budgets import SqlBudgets
@@ -41,6 +42,7 @@ from vault_service.storage.proofs import SqlProofs
 from vault_service.storage.recipients import SqlRecipients
 from vault_service.storage.records import SqlRecords
 from vault_service.storage.reencryptions import SqlReencryptions
+from vault_service.storage.retention import SqlRetention
 from vault_service.storage.reviews import SqlAccessReviews
 from vault_service.storage.rotations import SqlRotations
 from vault_service.storage.session import Session
@@ -132,6 +134,16 @@ class SqlTransaction:
     def proofs(self) -> SqlProofs:
         """Nonces and used proofs."""
         return SqlProofs(self._session)
+
+    @property
+    def activity(self) -> SqlActivity:
+        """Segments of activity."""
+        return SqlActivity(self._session)
+
+    @property
+    def retention(self) -> SqlRetention:
+        """What has been kept for its time."""
+        return SqlRetention(self._session)
 
     @property
     def communications(self) -> SqlCommunications:

@@ -51,6 +51,15 @@ PLACES: Final = (
         version="kek_version",
         bound=("token", "version"),
     ),
+    # A segment has one version for ever.
+    Place(
+        table="activity_segments",
+        keys=("bucket", "month", "id"),
+        wrapped="wrapped_key",
+        kek="kek",
+        version="kek_version",
+        bound=("id", "1"),
+    ),
     Place(
         table="modifications",
         keys=("bucket", "id"),

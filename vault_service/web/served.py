@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from vault_service.services.access_reviews import Reviewing
 from vault_service.services.accounting import Accounting
+from vault_service.services.activity import Activity
 from vault_service.services.authentication import Authentication
 from vault_service.services.communications import Communications
 from vault_service.services.customer_erasure import CustomerErasures
@@ -94,6 +95,10 @@ class Served(Protocol):
     @property
     def helpdesk(self) -> Helpdesk | None:
         """Takes the helpdesk's messages."""
+
+    @property
+    def activity(self) -> Activity | None:
+        """The activity log."""
 
     @property
     def services(self) -> ServiceChoices | None:
