@@ -100,6 +100,22 @@ def test_the_way_back_is_told_as_well(mark: str, edit: tuple[str, str]) -> None:
     )
 
 
+def test_periods_of_retention_are_told() -> None:
+    """Set, changed and taken away."""
+    month = loader.parse(f'{TEXT}\n[retention]\ntelephone = "30 days"\n'.encode())
+    year = loader.parse(f'{TEXT}\n[retention]\ntelephone = "365 days"\n'.encode())
+    until = "until somebody erases it"
+    assert told(month) == [
+        ("changed", "retention", f"telephone is kept 30 days instead of {until}")
+    ]
+    assert told(year, month) == [
+        ("changed", "retention", "telephone is kept 365 days instead of 30 days")
+    ]
+    assert told(POLICY, year) == [
+        ("changed", "retention", f"telephone is kept {until} instead of 365 days")
+    ]
+
+
 def test_a_proof_that_is_demanded_no_more_is_told() -> None:
     """The way back in its own words."""
     old = changed(("notice =", "proof_of_possession = true\nnotice ="), after=HARM_MARK)

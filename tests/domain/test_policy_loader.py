@@ -167,6 +167,36 @@ CASES = [
 ]
 
 
+def test_periods_of_retention() -> None:
+    """By class; none in the shipped file, and another period is another version."""
+    assert load(SHIPPED).retention == {}
+    kept = TEXT + '\n[retention]\nactivity_log = "730 days"\ncommunication = "24 hours"\n'
+    assert parse(kept.encode()).retention == {
+        "activity_log": timedelta(days=730),
+        "communication": timedelta(days=1),
+    }
+    assert parse(kept.encode()).version != parse(kept.replace("730", "731").encode()).version
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [
+        ("", "there is no class with a retention"),
+        ('shoes = "1 days"', "unknown class shoes"),
+        ('"Shoes 1" = "1 days"', "cannot be the name"),
+        ('telephone = "23 hours"', "telephone must be kept for a day at least"),
+        ('telephone = "36526 days"', "telephone must be at most"),
+        ('telephone = "two years"', "telephone must be a duration"),
+        ("telephone = 5", "telephone must be a text"),
+    ],
+)
+def test_a_retention_that_is_none(member: str, reason: str) -> None:
+    """Told with the others, by its line."""
+    refusals = _refusals(f"{TEXT}\n[retention]\n{member}\n")
+    assert any(reason in why for _, why in refusals), refusals
+    assert any("must be a table" in why for _, why in _refusals(f"retention = 3\n{TEXT}"))
+
+
 @pytest.mark.parametrize(("before", "after", "line", "reason"), CASES)
 def test_a_contradiction_is_refused_by_line(
     before: str, after: str, line: str | None, reason: str

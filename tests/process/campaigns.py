@@ -134,6 +134,12 @@ CAMPAIGNS: Final = {
         unit="mutants at most",
         about="every small change of the policy engine that alters a decision fails a test",
     ),
+    "activity": Campaign(
+        tests=("tests/services/test_activity_scale.py",),
+        rounds=10_000_000,
+        unit="entries",
+        about="the activity log at size: loading, a customer's month within 30 ms, ending a month",
+    ),
     "marked": Campaign(
         tests=("-m", "campaign", "tests"),
         rounds=None,

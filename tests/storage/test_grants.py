@@ -359,6 +359,7 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
     assert found == {
         "vault_ingest": everybody
         | {"records.expires_at", "idempotency.response", "DELETE customer_links"}
+        | {f"usage_counts.{name}" for name in ("views", "visitors", "sketch")}
         | {
             f"modifications.{name}"
             for name in (
@@ -396,6 +397,7 @@ def test_changing_rights_are_exactly_the_listed_ones(database: Database) -> None
         "vault_worker": everybody
         | {"DELETE idempotency", "DELETE ledger_outbox", "DELETE helpdesk_messages"}
         | {"DELETE dpop_nonces", "DELETE dpop_proofs"}
+        | {"DELETE usage_counts", "TRUNCATE usage_keys", "usage_counts.sketch"}
         | {"DELETE webhook_outbox", "webhook_outbox.created_at", "DELETE webhook_deliveries"}
         | {
             f"webhook_deliveries.{name}"

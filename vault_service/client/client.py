@@ -13,8 +13,8 @@ import msgspec
 from vault_service.client import models
 from vault_service.client.access_reviews import AccessReviews
 from vault_service.client.accounting import Accounting
-from vault_service.client.communications import Communications
 from vault_service.client.activity import Activity
+from vault_service.client.communications import Communications
 from vault_service.client.disclosures import Disclosures
 from vault_service.client.erasures import Erasures
 from vault_service.client.errors import AnswerUnexpected, ApiError
