@@ -329,3 +329,45 @@ def test_a_helpdesk_needs_both_its_settings(tmp_path: Path) -> None:
         load(GOOD | {"VAULT_SERVICE_HELPDESK_MAPPING": str(tmp_path / "m.toml")})
     with pytest.raises(SettingsError, match="HELPDESK_SECRETS must be"):
         load(GOOD | {"VAULT_SERVICE_HELPDESK_SECRETS": "whsec_short"})
+
+
+def test_the_intakes_addresses() -> None:
+    """Case does not matter to a mailbox; a relay is this host's, or speaks TLS."""
+    given = {
+        "VAULT_SERVICE_MAIL_RECIPIENTS": "Changes@Company.example help@company.example",
+        "VAULT_SERVICE_MAIL_RELAY": "smtps://relay.company.example:465",
+        "VAULT_SERVICE_MAIL_SENDER": "changes@company.example",
+    }
+    found = load(GOOD | given)
+    assert found.mailboxes == {"changes@company.example", "help@company.example"}
+    assert load(GOOD | given | {"VAULT_SERVICE_MAIL_RELAY": "smtp://127.0.0.1:25"}).mail_relay
+    assert load(dict(GOOD)).mailboxes == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MAIL_RECIPIENTS", "changes"),
+        ("MAIL_SENDER", "changes@company.example\r\nBcc: x@example.com"),
+        ("MAIL_SENDER", ""),
+        ("MAIL_RELAY", "smtp://relay.company.example:25"),
+        ("MAIL_RELAY", "smtp://user:word@127.0.0.1:25"),
+        ("MAIL_RELAY", "smtps://relay.company.example"),
+        ("MAIL_RELAY", "https://relay.company.example:25"),
+    ],
+)
+def test_other_addresses_are_refused(name: str, value: str) -> None:
+    """And the setting is named."""
+    given = {
+        "VAULT_SERVICE_MAIL_RELAY": "smtp://127.0.0.1:25",
+        "VAULT_SERVICE_MAIL_SENDER": "changes@company.example",
+        f"VAULT_SERVICE_{name}": value,
+    }
+    with pytest.raises(SettingsError, match=name):
+        load(GOOD | given)
+
+
+def test_a_relay_needs_a_sender() -> None:
+    """And the other way about."""
+    with pytest.raises(SettingsError, match="go together"):
+        load(GOOD | {"VAULT_SERVICE_MAIL_RELAY": "smtp://127.0.0.1:25"})

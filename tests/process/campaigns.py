@@ -54,6 +54,12 @@ CAMPAIGNS: Final = {
         unit="kills",
         about="kill -9 of the service under load: nothing acknowledged lost, nothing spent twice",
     ),
+    "kill-intake": Campaign(
+        tests=(f"{_HERE}/test_kill_intake.py::test_the_intake_is_killed",),
+        rounds=50,
+        unit="kills",
+        about="kill -9 of the mail intake: what was answered 250 is here, once",
+    ),
     "kill-postgres": Campaign(
         tests=(f"{_HERE}/test_kill_serve.py::test_f1_postgres_is_killed_under_load",),
         rounds=20,
