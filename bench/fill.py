@@ -1,23 +1,35 @@
 """Fills the table of records, so that growth shows: by COPY, with values that nobody opens.
 
 The wrapped keys are real ones of Vault's, a few hundred used again and again, so that a rotation
-has its true work with them. The class is another than the cards that the cases write and read.
+has its true work with them. The class is another than the cards that the cases write and read. Each
+record is bound to an entry of the ledger: a rotation leaves alone what is not.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from typing import Final
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from uuid_utils import uuid7
 
 from bench.floors import CONTACT_KEK, ENVELOPE, Reached
+from keys.data_keys import WrappedKey
 from keys.secret import Secret
 from vault_service.domain import tokens
+from vault_service.ledger.entries import Actor, ActorKind, Entry, Event, Origin, Outcome, encode
+from vault_service.services import bindings
 
 MASK: Final = '{"address":"a•••@example.com"}'
 _WRAPPED: Final = 400
 _PER_CUSTOMER: Final = 10
 _ABOUT: Final = 50_000
+# Records that one entry of the ledger binds, as when they are adopted.
+_BOUND: Final = 200
+_ENVELOPE_HASH: Final = bindings.envelope_hash(ENVELOPE)
 
 
 def count(reached: Reached) -> int:
@@ -62,18 +74,71 @@ def _add(reached: Reached, records: int, wrapped: list[str]) -> None:
                 copy.write_row((tokens.bucket_of(person), person))
         with link.cursor().copy(
             "COPY records (bucket, token, customer, class, format, variant, mask, fingerprint,"
-            " fingerprint_version, envelope, wrapped_key, kek, kek_version)"
+            " fingerprint_version, envelope, wrapped_key, kek, kek_version, bound_by, bound_path)"
             " FROM STDIN (FORMAT BINARY)"
         ) as copy:
             copy.set_types(
                 ["int2", "text", "text", "text", "text", "text", "jsonb", "bytea", "int4", "bytea",
-                 "text", "text", "int4"]
+                 "text", "text", "int4", "uuid", "bytea"]
             )  # fmt: skip
-            for place in range(records):
-                person = people[place % len(people)]
-                bucket = tokens.bucket_of(person)
-                copy.write_row(
-                    (bucket, tokens.new_token(bucket), person, "email_address", "opaque", "opaque",
-                     MASK, secrets.token_bytes(32), 1, ENVELOPE, wrapped[place % len(wrapped)],
-                     CONTACT_KEK, version)
-                )  # fmt: skip
+            entries = []
+            for begin in range(0, records, _BOUND):
+                part = [
+                    (people[place % len(people)], wrapped[place % len(wrapped)])
+                    for place in range(begin, min(begin + _BOUND, records))
+                ]
+                entry = uuid.UUID(str(uuid7()))
+                rows, commitments = _rows(part, entry, version)
+                entries.append((entry, _entry(entry, commitments, len(part))))
+                for row in rows:
+                    copy.write_row(row)
+        link.execute(
+            "INSERT INTO ledger_outbox (bucket, id, entry)"
+            " SELECT * FROM unnest(%b::smallint[], %b::uuid[], %b::bytea[])",
+            (
+                [tokens.bucket_of(str(entry)) for entry, _ in entries],
+                [entry for entry, _ in entries],
+                [text for _, text in entries],
+            ),
+        )
+
+
+def _rows(
+    part: list[tuple[str, str]], entry: uuid.UUID, version: int
+) -> tuple[Iterator[tuple[Any, ...]], dict[str, str]]:
+    """Rows of (customer, wrapped key), and what their entry commits to."""
+    named = [
+        (tokens.bucket_of(person), person, tokens.new_token(tokens.bucket_of(person)), text)
+        for person, text in part
+    ]
+    commitments, bound = bindings.bind(
+        entry,
+        [
+            bindings.leaf(
+                token, 1, WrappedKey(kek=CONTACT_KEK, kek_version=version, ciphertext=text),
+                _ENVELOPE_HASH,
+            )
+            for _, _, token, text in named
+        ],
+    )  # fmt: skip
+    rows = (
+        (bucket, token, person, "email_address", "opaque", "opaque", MASK, secrets.token_bytes(32),
+         1, ENVELOPE, text, CONTACT_KEK, version, entry, binding.path)
+        for (bucket, person, token, text), binding in zip(named, bound, strict=True)
+    )  # fmt: skip
+    return rows, commitments
+
+
+def _entry(entry: uuid.UUID, commitments: dict[str, str], count: int) -> bytes:
+    return encode(
+        Entry(
+            id=str(entry),
+            at=datetime.now(UTC),
+            event=Event.VAULT_KEY_ADOPTED,
+            outcome=Outcome.SUCCESS,
+            actor=Actor(kind=ActorKind.SYSTEM, id="bench"),
+            origin=Origin(role="cli"),
+            count=count,
+            commitments=commitments,
+        )
+    )
