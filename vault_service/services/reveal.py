@@ -69,8 +69,9 @@ from vault_service.services.unusual import Unusual
 from vault_service.services.views import Receipt, RevealAnswer, Revealed, RevealedContent
 
 MAX_TOKENS: Final = 1000
-# Callers of one batch: each may bring up to 1,000 values, so fewer share one than elsewhere.
 MAX_BATCH: Final = 64
+# A call with more goes alone: it gains nothing from company, and would make the others wait.
+SHARED_TOKENS: Final = 32
 ACTOR: Final = "reveal"
 
 
@@ -266,11 +267,19 @@ class Reveal:
             streamed=streamed,
         )
         try:
-            return self._calls.submit(asked, deadline=caller.deadline)
+            if len(tokens) <= SHARED_TOKENS:
+                return self._calls.submit(asked, deadline=caller.deadline)
+            return self._alone(asked)
         except DisclosureRefused as refusal:
             if not _asks_for_nonce(refusal):
                 self._refused.note(caller)
             raise
+
+    def _alone(self, asked: _Asked) -> RevealAnswer:
+        (answer,) = self._run([asked])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _run(self, asked: list[_Asked]) -> list[RevealAnswer | Exception]:
         works = [_Work(each, new_entry_id()) for each in asked]
