@@ -27,12 +27,17 @@ def lp(*parts: bytes | str | int) -> bytes:
         ValueError: an integer is out of range, or text is not encodable.
         TypeError: a part has another type; booleans are refused, being integers by accident.
     """
-    out = bytearray()
+    out: list[bytes] = []
     for part in parts:
-        encoded = _encode(part)
-        out += _U32.pack(len(encoded))
-        out += encoded
-    return bytes(out)
+        # The two usual types are looked at by name: this runs several times for every value.
+        if type(part) is bytes:
+            encoded = part
+        elif type(part) is str:
+            encoded = part.encode()
+        else:
+            encoded = _encode(part)
+        out += (_U32.pack(len(encoded)), encoded)
+    return b"".join(out)
 
 
 def _encode(part: bytes | str | int) -> bytes:

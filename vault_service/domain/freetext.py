@@ -252,7 +252,15 @@ _POINTER_PART = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
 _LEAVES = (str, int, float, type(None))
 
 
+# Names of which every body has some.
+_USUAL = frozenset(
+    ("class", "customer", "exp_month", "exp_year", "items", "name", "number", "reference", "value")
+)
+
+
 def _is_forbidden(name: str) -> bool:
+    if name in _USUAL:
+        return False
     # NFKC leaves ASCII as it is, and nearly every name of every body is ASCII.
     folded = (name if name.isascii() else unicodedata.normalize("NFKC", name)).casefold()
     if not folded.isalnum():
