@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flask import Flask
 
@@ -35,10 +35,14 @@ from vault_service.api import (
     webhooks,
 )
 from vault_service.api.calls import Group, Operation, Runner
+from vault_service.api.direct import Direct
 from vault_service.settings import ProcessRole, Settings
 from vault_service.web import hooks
 from vault_service.web.edge import Edge
 from vault_service.web.served import Served
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 GROUPS: Final[tuple[Group, ...]] = (
     customers.GROUP,
@@ -88,10 +92,12 @@ def create_app(served: Served, settings: Settings) -> Flask:
     # Before the calls: Flask gives each path an OPTIONS of its own, and the first one is taken.
     visits.register(app, served.visits, settings)
     offered = operations(settings.process_role)
+    inner: WSGIApplication = app.wsgi_app
     if offered:
         runner = Runner(served, settings)
         for operation in offered:
             runner.register(app, operation)
+        inner = Direct(app, inner, runner, offered)
     docs.register(app, offered, visited=served.visits is not None)
-    app.wsgi_app = Edge(app.wsgi_app, settings)  # type: ignore[method-assign]  # Flask's own advice
+    app.wsgi_app = Edge(inner, settings)  # type: ignore[method-assign]  # Flask's own advice
     return app

@@ -20,6 +20,7 @@ from vault_service.policy.diff import Difference, Effect
 from vault_service.services.access_reviews import ReviewView
 from vault_service.services.accounting import Disclosed, DisclosedPage, DisclosedValue
 from vault_service.services.activity import ActivityPage, EntryView, Recorded
+from vault_service.services.authentication import Look
 from vault_service.services.context import Caller
 from vault_service.services.customer_erasure import ErasureView
 from vault_service.services.erasure_ports import ErasureRow, ErasureState
@@ -425,7 +426,13 @@ class Recording:
     # -- authentication and health
 
     def authenticate(
-        self, authorization: str | None, *, request_id: str, address: str, deadline: float
+        self,
+        authorization: str | None,
+        *,
+        request_id: str,
+        address: str,
+        deadline: float,
+        look: Look | None = None,  # noqa: ARG002 -- nothing is read ahead here
     ) -> Caller:
         """Let in who shows the one key."""
         if authorization != f"Bearer {API_KEY}":
@@ -623,7 +630,8 @@ def served(recording: Recording) -> Served:
         tokenization=_Part(recording, submit=recording.tokenize),
         reading=_Part(
             recording,
-            get=recording.get_token,
+            get=lambda caller, token, _ahead: recording.get_token(caller, token),
+            ahead=lambda _token: None,
             page=recording.page_tokens,
             search=recording.search,
             versions=lambda caller, token: recording._answer(

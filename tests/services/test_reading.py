@@ -13,9 +13,11 @@ from keys.errors import VaultUnavailable
 from keys.fingerprint import Fingerprint
 from tests.support.faults import rebuilt
 from tests.support.whole import NOBODY, NOWHERE, Stage, numbers, refusal, soon
-from vault_service.errors import Forbidden, InvalidInput, NotFound
+from vault_service.errors import Forbidden, InvalidInput, NotAuthenticated, NotFound
 from vault_service.ledger.entries import Event
+from vault_service.services.context import Caller
 from vault_service.services.ports import Fingerprinting
+from vault_service.services.reading import ReadAhead
 from vault_service.services.tokenization import TokenizeItem
 
 
@@ -69,6 +71,51 @@ def test_expired_and_erased_tokens_are_not_there(stage: Stage, customer: str) ->
         stage.caller("billing"), customer=customer, data_class=None, cursor=None, limit=10
     )
     assert page.items == ()
+
+
+def _known(stage: Stage, key: str, ahead: ReadAhead) -> Caller:
+    """Who shows a key, looked up together with a record."""
+    return stage.services.authentication.authenticate(
+        f"Bearer {key}",
+        request_id="req_" + "1" * 26,
+        address="192.0.2.7",
+        deadline=stage.caller("billing").deadline,
+        look=ahead.look,
+    )
+
+
+def test_a_record_is_read_together_with_the_credential(stage: Stage, customer: str) -> None:
+    """One batch of statements tells who asks, and what is there."""
+    (view,) = stage.tokenize(*phones(customer, 1))
+    ahead = stage.reading.ahead(view.id)
+    assert ahead is not None
+    caller = _known(stage, stage.cast.keys["support"], ahead)
+    assert caller.principal.id == stage.cast.id("support")
+    assert ahead.found == view
+    assert stage.reading.get(caller, view.id, ahead) is ahead.found
+    # An unused one costs nothing: the record is read as ever.
+    assert stage.reading.get(caller, view.id, stage.reading.ahead(view.id)) == view
+
+
+def test_what_was_read_ahead_stays_with_who_may_not_have_it(stage: Stage, customer: str) -> None:
+    """A role is asked for as ever; an unknown key is refused; what is not there is not there."""
+    (view,) = stage.tokenize(*phones(customer, 1))
+    ahead = stage.reading.ahead(view.id)
+    assert ahead is not None
+    auditor = _known(stage, stage.cast.keys["auditor"], ahead)
+    assert ahead.found == view
+    with stage.told(Event.ACCESS_DENIED) as entries:
+        refusal(lambda: stage.reading.get(auditor, view.id, ahead), Forbidden)
+    assert len(entries) == 1
+    unknown = "vk_" + "0" * 16 + "_" + "0" * 52
+    failed = refusal(lambda: _known(stage, unknown, ahead), NotAuthenticated)
+    assert failed.code == "credential_unknown"
+    nowhere = stage.reading.ahead(NOWHERE)
+    assert nowhere is not None
+    support = _known(stage, stage.cast.keys["support"], nowhere)
+    absent = refusal(lambda: stage.reading.get(support, NOWHERE, nowhere), NotFound)
+    assert absent.code == "token_not_found"
+    assert stage.reading.ahead("tok_") is None
 
 
 @pytest.mark.parametrize("who", ["requester", "officer-1", "auditor", "operator"])

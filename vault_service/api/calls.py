@@ -17,9 +17,10 @@ from flask import Flask, Request, Response, request
 
 from vault_service.domain.actors import Action
 from vault_service.services.context import Caller
+from vault_service.services.reading import ReadAhead
 from vault_service.settings import ProcessRole, Settings
 from vault_service.web import bodies, shapes
-from vault_service.web.context import current
+from vault_service.web.context import RequestContext, current
 from vault_service.web.door import Door
 from vault_service.web.rates import Rate, Rates
 from vault_service.web.served import Served, present
@@ -44,6 +45,7 @@ class Call(Generic[B, Q]):
     path: Mapping[str, str]
     raw: bytes = field(repr=False)
     request: Request = field(repr=False)
+    ahead: ReadAhead | None = None
     pieces: Iterator[bytes] = field(default_factory=lambda: iter(()), repr=False)
 
     @property
@@ -72,6 +74,11 @@ class Answer:
     data: bytes | Iterator[bytes] | None = field(default=None, repr=False)
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def encoded(body: object) -> bytes:
+    """A result as it is sent."""
+    return _encoder.encode(body)
 
 
 Handler = Callable[[Call[Any, Any]], Answer]
@@ -108,6 +115,9 @@ class Operation:
         takes: most bytes of a body that is not JSON and is read in pieces; None for all others.
         media: content type of the answer.
         rate: what it counts against.
+        direct: it has no body and no query, its one parameter ends the path, and it is asked so
+            often that Flask is in the way (`api.direct`).
+        ahead: what can be read together with the caller's credential; from use cases and path.
         signed: the body is signed by who sends it, and the handler checks that: there is no key,
             and no caller.
         handler: the function.
@@ -132,6 +142,8 @@ class Operation:
     media: str = JSON
     rate: Rate = Rate.CALLS
     signed: bool = False
+    direct: bool = False
+    ahead: Callable[[Served, Mapping[str, str]], ReadAhead | None] | None = None
 
     @property
     def rule(self) -> str:
@@ -204,19 +216,31 @@ class Runner:
             operation.rule, operation.name, view, methods=[operation.method], strict_slashes=True
         )
 
-    def _run(self, operation: Operation, path: Mapping[str, str]) -> Response:
-        context = current()
+    def perform(
+        self,
+        operation: Operation,
+        path: Mapping[str, str],
+        request: Request,
+        context: RequestContext,
+    ) -> Answer:
+        """Do what a request asks for, once its caller is known.
+
+        Raises:
+            ServiceError, KeysError: why not.
+        """
+        ahead = None if operation.ahead is None else operation.ahead(self._served, path)
         if operation.signed:
             caller, who = None, context.address
         else:
-            caller = self._door.admit(request, context)
+            look = None if ahead is None else ahead.look
+            caller = self._door.admit(request, context, look=look)
             who = caller.principal.id
         standing = self._rates.count(operation.rate, who)
         if standing is not None:
             context.headers.update(standing.headers())
-        query = self._query(operation)
-        raw, body = self._body(operation)
-        answer = operation.handler(
+        query = self._query(operation, request)
+        raw, body = self._body(operation, request)
+        return operation.handler(
             Call(
                 served=self._served,
                 known=caller,
@@ -225,11 +249,16 @@ class Runner:
                 path=path,
                 raw=raw,
                 request=request,
+                ahead=ahead,
                 pieces=(
                     iter(()) if operation.takes is None else bodies.pieces(request, operation.takes)
                 ),
             )
         )
+
+    def _run(self, operation: Operation, path: Mapping[str, str]) -> Response:
+        context = current()
+        answer = self.perform(operation, path, request, context)
         if answer.data is not None:
             context.streams = not isinstance(answer.data, bytes)
             return Response(
@@ -237,18 +266,19 @@ class Runner:
             )
         if answer.body is None:
             return Response(status=204 if answer.status == 200 else answer.status)
-        encoded = _encoder.encode(answer.body)
-        return Response(encoded, answer.status, dict(answer.headers), content_type=JSON)
+        return Response(
+            encoded(answer.body), answer.status, dict(answer.headers), content_type=JSON
+        )
 
-    def _body(self, operation: Operation) -> tuple[bytes, object]:
+    def _body(self, operation: Operation, request: Request) -> tuple[bytes, object]:
         if operation.body is None:
             return b"", None
         raw = bodies.read(request, self._settings.max_body_bytes, optional=operation.optional_body)
         return raw, shapes.convert(bodies.decode(raw), operation.body)
 
     @staticmethod
-    def _query(operation: Operation) -> object:
-        values = request.args.to_dict(flat=False)
+    def _query(operation: Operation, request: Request) -> object:
+        values = request.args.to_dict(flat=False) if request.query_string else {}
         if operation.query is None:
             if values:
                 shapes.convert_query(values, _NoQuery)

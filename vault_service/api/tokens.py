@@ -29,11 +29,12 @@ from vault_service.api.schemas import (
 from vault_service.domain.actors import Action
 from vault_service.domain.freetext import find_card_numbers
 from vault_service.errors import InvalidInput, ServiceError
+from vault_service.services.reading import ReadAhead
 from vault_service.services.tokenization import TokenizeItem, TokenizeRequest
 from vault_service.services.views import TokenView
 from vault_service.settings import ProcessRole
 from vault_service.web import shapes
-from vault_service.web.served import present
+from vault_service.web.served import Served, present
 
 GROUP: Final = Group("tokens", ProcessRole.INGEST)
 
@@ -194,6 +195,10 @@ def _moved(result: TokenView | ServiceError, slot: int, place: int) -> TokenView
     return result
 
 
+def _read_ahead(served: Served, path: Mapping[str, str]) -> ReadAhead | None:
+    return present(served.reading).ahead(path["token"])
+
+
 @GROUP.call(
     "GET",
     "/v1/tokens/{token}",
@@ -201,12 +206,13 @@ def _moved(result: TokenView | ServiceError, slot: int, place: int) -> TokenView
     action=Action.READ_MASKED,
     answers={200: TokenOut},
     codes=("token_not_found",),
+    direct=True,
+    ahead=_read_ahead,
 )
 def get_token(call: Call[None, None]) -> Answer:
     """Read one token."""
-    return Answer(
-        body=views.token(present(call.served.reading).get(call.caller, call.path["token"]))
-    )
+    reading = present(call.served.reading)
+    return Answer(body=views.token(reading.get(call.caller, call.path["token"], call.ahead)))
 
 
 @GROUP.call(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 from vault_service.domain.actors import Principal, PrincipalState, Role
@@ -19,6 +19,9 @@ from vault_service.services.audit import Audit
 from vault_service.services.context import Caller, Stranger
 from vault_service.services.gather import Gather
 from vault_service.services.ports import Credential, UnitOfWork
+
+# Looks up the credential of a key id, by a deadline.
+Look = Callable[[str, float], Credential | None]
 
 _SCHEME: Final = "bearer "
 # Compared with when there is no such key, so that both ways cost the same.
@@ -43,7 +46,13 @@ class Authentication:
         self._credentials = Gather[str, Credential | None](self._read)
 
     def authenticate(
-        self, authorization: str | None, *, request_id: str, address: str, deadline: float
+        self,
+        authorization: str | None,
+        *,
+        request_id: str,
+        address: str,
+        deadline: float,
+        look: Look | None = None,
     ) -> Caller:
         """The caller whom the header names and proves.
 
@@ -52,6 +61,7 @@ class Authentication:
             request_id: this request's id.
             address: where it came from.
             deadline: `time.monotonic()` value after which nobody waits.
+            look: looks the credential up, now, in place of this use case's own statement.
 
         Raises:
             NotAuthenticated: with a code for each cause.
@@ -69,7 +79,7 @@ class Authentication:
             raise NotAuthenticated("this is not an API key", code="credential_malformed")
         key_id, secret = parsed
         stranger = Stranger(request_id=request_id, address=address)
-        credential = self._credentials.submit(key_id, deadline=deadline)
+        credential = (look or self._look)(key_id, deadline)
         known = credential.secret_hash if credential else _NOTHING
         proven = hmac.compare_digest(hash_secret(secret), known)
         if credential is None or not proven:
@@ -103,6 +113,9 @@ class Authentication:
             address=address,
             deadline=deadline,
         )
+
+    def _look(self, key_id: str, deadline: float) -> Credential | None:
+        return self._credentials.submit(key_id, deadline=deadline)
 
     def _read(self, key_ids: list[str]) -> Sequence[Credential | None]:
         with self._uow.begin(read_only=True) as tx:

@@ -24,6 +24,7 @@ from vault_service.services.gather import Gather
 from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.modification_ports import VersionRow
 from vault_service.services.ports import (
+    Credential,
     Fingerprinting,
     MaskedRecord,
     OutboxEntry,
@@ -43,6 +44,7 @@ MAX_BATCH: Final = 32
 
 _Name = tuple[int, str]
 _Found = tuple[TokenView, ...] | ServiceError
+_Pair = tuple[Credential | None, TokenView | NotFound]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,6 +56,30 @@ class _Search:
     keys: dict[int, bytes] = field(repr=False)
     results: list[_Found]
     digests: dict[int, list[Fingerprint]] = field(default_factory=dict, repr=False)
+
+
+class ReadAhead:
+    """A record read in the statement batch that looks its caller's credential up.
+
+    One wait in place of two. What was read goes nowhere unless the credential turns out to be
+    good: only `Reading.get` takes it, from a caller who has been told who he is.
+    """
+
+    __slots__ = ("_name", "_pairs", "found")
+
+    def __init__(self, pairs: Gather[tuple[str, _Name], _Pair], name: _Name) -> None:
+        self._pairs = pairs
+        self._name = name
+        self.found: TokenView | NotFound | None = None
+
+    def look(self, key_id: str, deadline: float) -> Credential | None:
+        """The credential of a key, as `authentication.Look`; keeps the record for later.
+
+        Raises:
+            Unavailable: the database is.
+        """
+        credential, self.found = self._pairs.submit((key_id, self._name), deadline=deadline)
+        return credential
 
 
 class Reading:
@@ -74,10 +100,23 @@ class Reading:
         self._honeytokens = honeytokens
         self._missed = missed
         self._singles = Gather[_Name, TokenView](self._read)
+        self._pairs = Gather[tuple[str, _Name], _Pair](self._read_pairs)
         self._searches = Gather[_Search, list[_Found]](self._search, max_batch=MAX_BATCH)
 
-    def get(self, caller: Caller, token: str) -> TokenView:
+    def ahead(self, token: str) -> ReadAhead | None:
+        """A read of one record that has yet to learn who asks; None for what names no record."""
+        try:
+            return ReadAhead(self._pairs, (tokens.bucket_from_token(token), token))
+        except InvalidInput:
+            return None
+
+    def get(self, caller: Caller, token: str, ahead: ReadAhead | None = None) -> TokenView:
         """One record, masked.
+
+        Args:
+            caller: who asks.
+            token: of which record.
+            ahead: what was read of it together with the caller's credential, if it was.
 
         Raises:
             Forbidden: the caller has no role for it.
@@ -89,9 +128,25 @@ class Reading:
             name = tokens.bucket_from_token(token), token
         except InvalidInput as exc:
             raise _token_not_found() from exc
-        view = self._singles.submit(name, deadline=caller.deadline)
+        view = None if ahead is None else ahead.found
+        if view is None:
+            view = self._singles.submit(name, deadline=caller.deadline)
+        elif isinstance(view, Exception):
+            raise view
         self._honeytokens.look(caller, (view.id, view.customer))
         return view
+
+    def _read_pairs(self, asked: list[tuple[str, _Name]]) -> list[_Pair]:
+        with self._uow.begin(read_only=True) as tx:
+            credentials = tx.principals.credentials([key for key, _ in asked])
+            found = tx.records.masked([name for _, name in asked])
+        return [
+            (
+                credentials.get(key),
+                stored_view(found[token]) if token in found else _token_not_found(),
+            )
+            for key, (_, token) in asked
+        ]
 
     def _read(self, names: list[_Name]) -> Sequence[TokenView | Exception]:
         with self._uow.begin(read_only=True) as tx:

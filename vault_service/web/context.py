@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -60,7 +61,12 @@ def begin(environ: dict[str, Any], *, address: str, seconds: float) -> RequestCo
     return context
 
 
+def of(environ: Mapping[str, Any]) -> RequestContext:
+    """The context of a request that has begun."""
+    context: RequestContext = environ[_KEY]
+    return context
+
+
 def current() -> RequestContext:
     """The context of the request under way."""
-    context: RequestContext = request.environ[_KEY]
-    return context
+    return of(request.environ)

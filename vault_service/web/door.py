@@ -17,7 +17,7 @@ from typing import Final
 from flask import Request
 
 from vault_service.errors import NotAuthenticated, RateLimited
-from vault_service.services.authentication import Authentication
+from vault_service.services.authentication import Authentication, Look
 from vault_service.services.context import Caller
 from vault_service.web.context import RequestContext
 from vault_service.web.rates import Rate, Rates
@@ -35,8 +35,16 @@ class Door:
         self._good: OrderedDict[bytes, None] = OrderedDict()
         self._lock = threading.Lock()
 
-    def admit(self, request: Request, context: RequestContext) -> Caller:
+    def admit(
+        self, request: Request, context: RequestContext, *, look: Look | None = None
+    ) -> Caller:
         """The caller whom the request's credential proves.
+
+        Args:
+            request: what came.
+            context: of the request.
+            look: looks the credential up together with what the caller wants; not taken for a
+                credential that was never good here, so that a stranger has nothing read.
 
         Raises:
             NotAuthenticated: there is no credential that counts.
@@ -46,6 +54,7 @@ class Door:
         shown = request.headers.get("Authorization")
         digest = hashlib.sha256((shown or "").encode("utf-8", "surrogateescape")).digest()
         if digest not in self._good:
+            look = None
             wait = self._rates.spent(Rate.REFUSED, context.address)
             if wait is not None:
                 raise RateLimited("too many refused credentials", retry_after=wait)
@@ -55,6 +64,7 @@ class Door:
                 request_id=context.id,
                 address=context.address,
                 deadline=context.deadline,
+                look=look,
             )
         except NotAuthenticated:
             self._forget(digest)

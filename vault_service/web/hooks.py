@@ -35,21 +35,29 @@ def _is_visit() -> bool:
     return request.path in VISITED and not (reads and request.path == "/v1/usage")
 
 
-def _account(response: Response) -> Response:
-    ctx = context.current()
+def account(
+    ctx: context.RequestContext, *, method: str, template: str, status: int, visit: bool = False
+) -> None:
+    """Count an answered request and tell of it.
+
+    Args:
+        ctx: the request.
+        method: as it was sent.
+        template: of its route.
+        status: of its answer.
+        visit: whether a visitor of the website asked.
+    """
     seconds = time.monotonic() - ctx.started
-    template = route()
-    status = response.status_code
-    method = request.method if request.method in _METHODS else "OTHER"
+    method = method if method in _METHODS else "OTHER"
     metrics.observe(method=method, route=template, status=status, seconds=seconds, code=ctx.code)
     if template in _QUIET and status < 500:
-        return response
+        return
     told: dict[str, object] = {"address": ctx.address}
-    if _is_visit():
+    if visit:
         # A line for each visit, with its time, would be a record of visits, and so they leave
         # none; what fails does, without saying whose it was.
         if status < 500:
-            return response
+            return
         told.clear()
     if ctx.caller is not None:
         told["principal"] = ctx.caller.principal.id
@@ -63,6 +71,16 @@ def _account(response: Response) -> Response:
         status=status,
         ms=seconds * 1000,
         **told,
+    )
+
+
+def _account(response: Response) -> Response:
+    account(
+        context.current(),
+        method=request.method,
+        template=route(),
+        status=response.status_code,
+        visit=_is_visit(),
     )
     return response
 
