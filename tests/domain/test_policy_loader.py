@@ -291,6 +291,18 @@ def test_a_file_without_one_of_its_lines_never_crashes(gone: int) -> None:
         parse("".join(lines[:gone] + lines[gone + 1 :]).encode())
 
 
+@pytest.mark.parametrize(
+    "absurd",
+    ["a = " + "[" * 20_000, "a = " + "9" * 6_000, "a={b=" * 5_000],
+)
+def test_what_the_parser_gives_up_on_is_refused_with_its_line(absurd: str) -> None:
+    """Depth and length beyond what Python reads are findings like any other."""
+    with pytest.raises(PolicyInvalid) as refused:
+        parse(f"{TEXT}\n{absurd}\n".encode(), source="file.toml")
+    assert f"file.toml:{len(TEXT.splitlines()) + 2}: " in str(refused.value)
+    assert len(str(refused.value)) < 200
+
+
 def test_lines_are_found_in_dotted_quoted_and_nested_tables() -> None:
     """A path leads to its line; an unknown one to the nearest table around it."""
     lines = Lines(

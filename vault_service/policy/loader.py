@@ -51,6 +51,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _CLAUSE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,15}", re.ASCII)
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5}) (second|minute|hour|day)s?", re.ASCII)
 _AT_LINE: Final = re.compile(r"\(at line ([0-9]+), column [0-9]+\)|\(at end of document\)")
+_ABSURD: Final = re.compile(r"[\[{.0-9]")
 _TEXTS: Final = (EvidenceType.TEXT, EvidenceType.REFERENCE)
 
 
@@ -99,6 +100,8 @@ def parse(data: bytes, *, source: str = "policy") -> Policy:
         raise PolicyInvalid(source, [Finding(line=line, reason="this is not UTF-8")]) from error
     except tomllib.TOMLDecodeError as error:
         raise PolicyInvalid(source, [_syntax(str(error), data)]) from error
+    except (RecursionError, ValueError) as error:
+        raise PolicyInvalid(source, [_absurd(text)]) from error
     reader = _Reader(Lines(text))
     policy = _policy(_Table(document, (), reader), hashlib.sha256(data).hexdigest())
     if reader.findings:
@@ -110,6 +113,13 @@ def _syntax(message: str, data: bytes) -> Finding:
     at = _AT_LINE.search(message)
     line = int(at[1]) if at is not None and at[1] else data.count(b"\n") + 1
     return Finding(line=line, reason=_AT_LINE.sub("", message).strip().lower())
+
+
+def _absurd(text: str) -> Finding:
+    """What the parser gives up on without telling where: the line with the most of it."""
+    lines = text.splitlines()
+    most = max(range(len(lines)), key=lambda at: len(_ABSURD.findall(lines[at])))
+    return Finding(line=most + 1, reason="this nests too deeply, or holds too long a number")
 
 
 class _Reader:
