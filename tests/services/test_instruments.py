@@ -137,6 +137,9 @@ def test_tokens_are_held_to_an_instrument_over_a_customer(stage: Stage, customer
             use_case.approve(officer, view.id)
             states.append(use_case.approve(stage.caller("officer-2"), view.id).state)
             assert granting.issue(stage.caller("requester"), view.id).token
+            stage.sql("UPDATE disclosures SET tokens = %s WHERE id = %s", [[own, other], view.id])
+            forged = refusal(lambda v=view: granting.issue(stage.caller("requester"), v.id))
+            assert forged.code == "grant_out_of_policy"
         except PolicyRefused as error:
             states += [each.code for each in error.problems if each.code != "approvals_missing"]
     assert states == ["active", "scope_exceeds_instrument"]
@@ -260,6 +263,12 @@ def test_only_what_was_determined_is_annulled_and_only_by_officers(
         "UPDATE disclosure_instruments SET ends = current_date WHERE disclosure = %s",
         "UPDATE disclosure_instruments SET customer = 'cus_x' WHERE disclosure = %s",
         "UPDATE disclosure_instruments SET classes = '{activity_log}' WHERE disclosure = %s",
+        "UPDATE disclosures SET recipient_kind = 'counterparty' WHERE id = %s",
+        "UPDATE disclosures SET classes = '{payment_card}' WHERE id = %s",
+        (
+            "UPDATE disclosures SET activated_at = now() + interval '1 year',"
+            " expires_at = now() + interval '1 year 1 hour' WHERE id = %s"
+        ),
     ],
 )
 def test_the_signing_side_looks_for_the_determination_itself(
@@ -270,6 +279,42 @@ def test_the_signing_side_looks_for_the_determination_itself(
     assert stage.token(view.id)
     stage.sql(forgery, [view.id])
     assert refusal(lambda: stage.token(view.id), Conflict).code == "grant_out_of_policy"
+
+
+@pytest.mark.parametrize("ending", ["annul", "revoke", "withdraw"])
+def test_an_ended_grant_written_back_to_active_gets_no_token(
+    stage: Stage, process: DisclosureView, ending: str
+) -> None:
+    """The decision that ended it stands, and no role may delete one."""
+    view = grant(stage, process)
+    officer = stage.caller("officer-2")
+    {
+        "annul": lambda: stage.disclosures.annul(officer, view.id, reasons="quashed"),
+        "revoke": lambda: stage.disclosures.revoke(officer, view.id),
+        "withdraw": lambda: stage.disclosures.withdraw(stage.caller("requester"), view.id),
+    }[ending]()
+    stage.sql("UPDATE disclosures SET state = 'active', ended_at = NULL WHERE id = %s", [view.id])
+    assert refusal(lambda: stage.token(view.id), Conflict).code == "grant_out_of_policy"
+
+
+def test_the_signing_side_looks_up_what_the_tokens_are(stage: Stage, customer: str) -> None:
+    """A grant over records that its category does not hold gets no token."""
+    own = stage.card(customer)
+    view = stage.granted(draft(own))
+    policy = stage.granting._policy
+    less = {
+        **policy.categories,
+        "personal_and_account": replace(
+            policy.categories["personal_and_account"], classes=("telephone",)
+        ),
+    }
+    narrow = rebuilt(stage.granting, policy=replace(policy, categories=less))
+    requester = stage.caller("requester")
+    error = refusal(lambda: narrow.issue(requester, view.id), Conflict)
+    assert error.code == "grant_out_of_policy"
+    # What is erased has no class, and nothing of it is told.
+    stage.erasure.erase(stage.caller("billing"), [own])
+    assert narrow.issue(requester, view.id).token
 
 
 def test_a_token_too_early_is_refused_by_what_is_lacking(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import structlog
 
@@ -11,7 +13,7 @@ from vault_service.domain import disclosures as rules
 from vault_service.domain import tokens
 from vault_service.domain.actors import Action
 from vault_service.domain.disclosures import Scope, State
-from vault_service.domain.grounds import Ground, Policy
+from vault_service.domain.grounds import Category, Ground, Policy
 from vault_service.domain.instruments import Instrument, covers, end, lacking
 from vault_service.domain.policy import Progress, lacking_progress
 from vault_service.errors import Conflict, InvalidInput, NotFound, Problem
@@ -23,9 +25,12 @@ from vault_service.services.disclosure_token import TokenIssuer
 from vault_service.services.disclosures import state_now, told_grant
 from vault_service.services.dpop import Proof, ShownProof, missing
 from vault_service.services.gather import Gather
-from vault_service.services.ports import DisclosureRow, OutboxEntry, UnitOfWork
+from vault_service.services.ports import DisclosureRow, OutboxEntry, Transaction, UnitOfWork
 from vault_service.services.possession import Possession
 from vault_service.services.views import IssuedDisclosureToken
+
+# Decisions after which there is no grant, whatever the row of the request says.
+_ENDINGS: Final = frozenset(("deny", "annul", "revoke", "withdraw"))
 
 _log = structlog.get_logger(__name__)
 
@@ -72,7 +77,7 @@ class Granting:
             raise Conflict(
                 "the policy has changed since this grant was made", code="policy_changed"
             )
-        ends = _end(row, found, ground)
+        ends = _end(row, found, ground, self._policy.categories[row.category])
         proven = self._proven(proof, row)
         if proven is None and (row.proof_of_possession or ground.proof_of_possession):
             raise missing()
@@ -141,7 +146,7 @@ class Granting:
         if ground is None:
             return ()
         progress = Progress(
-            approvals=len(found.approvers), determined=True if found.determined_by else None
+            approvals=len(found.of("approve")), determined=True if found.of("determine") else None
         )
         return tuple(
             Problem(
@@ -186,9 +191,9 @@ class Granting:
             rows = tx.disclosures.grants(names)
             found = {
                 (bucket, name): _Found(
-                    approvers=frozenset(tx.disclosures.approvers(bucket, name)),
-                    determined_by=frozenset(tx.instruments.determined_by(bucket, name)),
+                    deciders=tx.disclosures.deciders(bucket, name),
                     instrument=tx.instruments.get(bucket, name) or Instrument(),
+                    scope=_looked_up(tx, rows.get(name)),
                 )
                 for bucket, name in dict.fromkeys(names)
             }
@@ -208,31 +213,59 @@ class _Issued:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """What the rows of a grant's decisions say."""
+    """What the rows of a grant's decisions and of its records say.
 
-    approvers: frozenset[str]
-    determined_by: frozenset[str]
+    Attributes:
+        deciders: who decided, by kind of decision.
+        instrument: what was said of the instrument.
+        scope: with classes and customers of the records as they are; None where none is left.
+    """
+
+    deciders: Mapping[str, frozenset[str]]
     instrument: Instrument
+    scope: Scope | None
+
+    def of(self, kind: str) -> frozenset[str]:
+        return self.deciders.get(kind, frozenset())
 
 
-def _end(row: DisclosureRow, found: _Found, ground: Ground) -> datetime:
+def _looked_up(tx: Transaction, row: DisclosureRow | None) -> Scope | None:
+    if row is None:
+        return None
+    if row.tokens is None:
+        return Scope(customer=row.customer, classes=row.classes or ())
+    found = tx.records.masked([(tokens.bucket_from_token(token), token) for token in row.tokens])
+    if not found:
+        return None
+    return Scope(
+        tokens=tuple(found),
+        classes=tuple({record.data_class for record in found.values()}),
+        customers=tuple({record.customer for record in found.values()}),
+    )
+
+
+def _end(row: DisclosureRow, found: _Found, ground: Ground, category: Category) -> datetime:
     """When the grant ends, if its row is what the policy lets a request become.
 
     The state of the row is written by another process role than the one that signs. So the
-    signing side counts the approvals for itself, looks for the determination, and measures the
-    life, by the policy and by what was said of the instrument.
+    signing side counts the approvals for itself, looks for the determination and for any decision
+    that ended the request, and measures life and scope, by the policy, by the records and by what
+    was said of the instrument.
 
     Raises:
         Conflict: it is not, and somebody has written what no use case writes; an alarm is raised.
     """
-    enough = len(found.approvers - {row.requester}) >= ground.approvals
     if (
-        not enough
+        len(found.of("approve") - {row.requester}) < ground.approvals
+        or not found.deciders.keys().isdisjoint(_ENDINGS)
         or not _determined(row, found, ground)
+        or row.recipient_kind not in ground.recipients
+        or not 1 <= row.uses <= ground.uses
+        or (found.scope is not None and not set(found.scope.classes) <= set(category.classes))
         or row.activated_at is None
         or row.expires_at is None
+        or row.activated_at > row.now
         or row.expires_at - row.activated_at > ground.longest
-        or not 1 <= row.uses <= ground.uses
     ):
         _log.error("alarm", alarm="grant_out_of_policy", grant=row.id)
         raise Conflict(
@@ -249,15 +282,5 @@ def _determined(row: DisclosureRow, found: _Found, ground: Ground) -> bool:
     last = end(found.instrument)
     within = last is None or row.expires_at is None or row.expires_at <= last
     said = not any(lacking(found.instrument, ground.determination.binds))
-    return bool(found.determined_by - {row.requester}) and said and within and _named(row, found)
-
-
-def _named(row: DisclosureRow, found: _Found) -> bool:
-    """Whether the grant's scope is within the instrument's, so far as both name the same things.
-
-    Tokens of a customer are compared where they were looked up, when the request was approved.
-    """
-    if row.tokens is not None and found.instrument.tokens is None:
-        return True
-    scope = Scope(tokens=row.tokens, customer=row.customer, classes=row.classes or ())
-    return covers(found.instrument, scope)
+    covered = found.scope is None or covers(found.instrument, found.scope)
+    return bool(found.of("determine") - {row.requester}) and said and within and covered

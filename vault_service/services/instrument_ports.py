@@ -17,7 +17,3 @@ class Instruments(Protocol):
     def get(self, bucket: int, disclosure: str) -> Instrument | None:
         """What the determination of a request says, if there is one."""
         ...
-
-    def determined_by(self, bucket: int, disclosure: str) -> list[str]:
-        """Who determined; readable by the role that gives out tokens for it."""
-        ...

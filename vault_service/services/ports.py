@@ -569,8 +569,8 @@ class Disclosures(Protocol):
         """Decisions on one request, oldest first."""
         ...
 
-    def approvers(self, bucket: int, disclosure: str) -> list[str]:
-        """Who approved a request; readable by the role that gives out tokens for it."""
+    def deciders(self, bucket: int, disclosure: str) -> dict[str, frozenset[str]]:
+        """Who decided on a request, by kind; readable by the role that gives out tokens for it."""
         ...
 
     def insert_token(

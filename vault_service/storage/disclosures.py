@@ -96,9 +96,9 @@ SELECT kind, principal, at, comment_envelope, comment_wrapped_key, comment_kek, 
 FROM disclosure_decisions WHERE bucket = %b AND disclosure = %b
 ORDER BY at, kind, principal
 """
-_APPROVERS: Final = b"""
-SELECT principal FROM disclosure_decisions
-WHERE bucket = %b AND disclosure = %b AND kind = 'approve' ORDER BY principal
+_DECIDERS: Final = b"""
+SELECT kind, array_agg(principal) FROM disclosure_decisions
+WHERE bucket = %b AND disclosure = %b GROUP BY kind
 """
 _INSERT_TOKEN: Final = b"""
 INSERT INTO disclosure_tokens (bucket, jti, disclosure, holder, issued_at, expires_at)
@@ -308,9 +308,10 @@ class SqlDisclosures:
             for kind, principal, at, envelope, *wrapped in rows
         ]
 
-    def approvers(self, bucket: int, disclosure: str) -> list[str]:
-        """Who approved a request; readable by the role that gives out tokens for it."""
-        return [row[0] for row in self._session.rows(_APPROVERS, (bucket, disclosure))]
+    def deciders(self, bucket: int, disclosure: str) -> dict[str, frozenset[str]]:
+        """Who decided on a request, by kind; readable by the role that gives out tokens for it."""
+        rows = self._session.rows(_DECIDERS, (bucket, disclosure))
+        return {kind: frozenset(principals) for kind, principals in rows}
 
     def insert_token(
         self,

@@ -15,10 +15,6 @@ _GET: Final = b"""
 SELECT tokens, customer, classes, begins, ends FROM disclosure_instruments
 WHERE bucket = %b AND disclosure = %b
 """
-_DETERMINED_BY: Final = b"""
-SELECT principal FROM disclosure_decisions
-WHERE bucket = %b AND disclosure = %b AND kind = 'determine' ORDER BY principal
-"""
 
 
 class SqlInstruments:
@@ -57,7 +53,3 @@ class SqlInstruments:
             begins=begins,
             ends=ends,
         )
-
-    def determined_by(self, bucket: int, disclosure: str) -> list[str]:
-        """Who determined; readable by the role that gives out tokens for it."""
-        return [row[0] for row in self._session.rows(_DETERMINED_BY, (bucket, disclosure))]
