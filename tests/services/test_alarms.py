@@ -86,6 +86,30 @@ def test_an_alarm_keeps_quiet_until_its_time_is_over_or_it_was_taken_back(
         assert tx.alarms.counts()[alarm] == 5
 
 
+@pytest.mark.parametrize("role", ["vault_ingest", "vault_reveal", "vault_console", "vault_worker"])
+def test_no_process_can_have_alarms_keep_quiet_beforehand(
+    stage: Stage, alarms: Alarms, uow: SqlUnitOfWork, role: str
+) -> None:
+    """Whoever is inside one may write the row; a quiet time that nobody asked for is not obeyed."""
+    always, seldom = (name("made_up").replace("-", "_") for _ in range(2))
+    with stage.superuser() as link:
+        link.execute(f"SET ROLE {role}".encode())
+        for alarm in (always, seldom):
+            link.execute(
+                "INSERT INTO alarms (name, subject, quiet_until) VALUES (%s, '', 'infinity')",
+                [alarm],
+            )
+    with uow.begin() as tx:
+        assert alarms.raise_in(tx, always, "worker")
+        assert alarms.raise_in(tx, seldom, "worker", quiet=HOUR)
+    stage.sql(
+        "UPDATE alarms SET quiet_until = now() + interval '1 second' WHERE name = %s", [always]
+    )
+    with uow.begin() as tx:
+        assert alarms.raise_in(tx, always, "worker")
+        assert not alarms.raise_in(tx, seldom, "worker", quiet=HOUR)
+
+
 def test_of_many_at_once_one_is_raised(alarms: Alarms, uow: SqlUnitOfWork) -> None:
     """The row decides, so the pager rings once."""
     alarm = name("made_up").replace("-", "_")
