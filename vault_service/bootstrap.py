@@ -522,8 +522,8 @@ def _console(
             audit=told,
         ),
         "reviewing": Reviewing(uow=uow, audit=told, alarms=Alarms(uow=uow, audit=told)),
-        "erasures": CustomerErasures(uow=uow, audit=told),
-        "holds": LegalHolds(uow=uow, documents=documents, audit=told),
+        "erasures": CustomerErasures(uow=uow, audit=told, honeytokens=guard),
+        "holds": LegalHolds(uow=uow, documents=documents, audit=told, honeytokens=guard),
         "policies": PolicyHistory(uow=uow, audit=told),
         "ledger": LedgerReading(
             uow=uow, keys=_SigningKey(parts.transit("inspect"), LEDGER_KEY), audit=told
@@ -536,7 +536,7 @@ def _console(
             audit=told,
             honeytokens=guard,
         ),
-        "notices": Notices(uow=uow, policy=policy, audit=told),
+        "notices": Notices(uow=uow, policy=policy, audit=told, honeytokens=guard),
         "transparency": Transparency(uow=uow, audit=told),
         "usage": UsageReading(uow=uow, audit=told),
         "reading": Reading(

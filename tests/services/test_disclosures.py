@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from tests.support.whole import (
     refusal,
     standing,
 )
+from vault_service.domain.actors import Role
 from vault_service.domain.grounds import Policy
 from vault_service.domain.instruments import Instrument
 from vault_service.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
@@ -607,6 +609,35 @@ def test_an_officers_reading_of_evidence_is_an_entry(stage: Stage, token: str) -
         (Event.DISCLOSURE_EVIDENCE_READ, stage.cast.id("officer-1"), view.id)
     ]
     refusal(lambda: stage.disclosures.get(stage.caller("auditor"), view.id), Forbidden)
+
+
+def test_evidence_is_shown_to_officers_while_there_is_something_to_decide(
+    stage: Stage, token: str
+) -> None:
+    """Neither of a draft nor of what has ended; its comments and its decisions are shown."""
+    officer, requester = stage.caller("officer-1"), stage.caller("requester")
+    kept = make(stage, draft(token), is_draft=True)
+    ended = make(stage, draft(token))
+    stage.disclosures.deny(officer, ended.id, comment="not shown")
+    with stage.told() as entries:
+        views = [stage.disclosures.get(officer, view.id) for view in (kept, ended)]
+    assert [(view.evidence, view.recipient_name) for view in views] == [(None, None)] * 2
+    assert views[1].decisions[0].comment == "not shown"
+    assert entries == []
+    for view in (kept, ended):
+        assert stage.disclosures.get(requester, view.id).evidence == HARM
+
+
+def test_only_its_requester_submits_a_draft(stage: Stage, token: str) -> None:
+    """Not an officer either, whatever roles somebody wrote into his row."""
+    kept = make(stage, draft(token), is_draft=True)
+    officer = stage.caller("officer-1")
+    both = replace(
+        officer,
+        principal=replace(officer.principal, roles=frozenset((Role.OFFICER, Role.REQUESTER))),
+    )
+    error = refusal(lambda: stage.disclosures.submit(both, kept.id), Forbidden)
+    assert error.code == "not_your_request"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from tests.support.whole import (
 from vault_service.errors import Forbidden, InvalidInput, NotAuthenticated, NotFound, Unavailable
 from vault_service.ledger.entries import Entry, Event
 from vault_service.services.context import Caller
+from vault_service.services.holds import HoldDraft
 from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.proposals import ModificationDraft
 from vault_service.services.tokenization import TokenizeItem
@@ -176,6 +177,51 @@ def test_f8_to_ask_for_a_disclosure_is_a_touch(
         stage.disclosures.create(caller_of(issued), asked, is_draft=True)
     assert len(told) == 1
     refusal(lambda: authenticate(stage, issued), NotAuthenticated)
+
+
+def test_f8_to_explain_is_a_touch(stage: Stage, trap: Trap) -> None:
+    """Who asks what would be allowed learns that it is there."""
+    issued = requester(stage)
+    with stage.told(Event.ALARM_RAISED) as told:
+        assert stage.disclosures.explain(caller_of(issued), draft(trap.token)).ground
+    assert len(told) == 1
+    refusal(lambda: authenticate(stage, issued), NotAuthenticated)
+
+
+NAMED: dict[str, Callable[[Stage, Caller, str], Any]] = {
+    "notice": lambda stage, caller, customer: present(stage.services.notices).make(
+        caller, customer
+    ),
+    "place": lambda stage, caller, customer: stage.holds.place(
+        caller, HoldDraft(customer=customer, reason="r", reference="f")
+    ),
+    "holds": lambda stage, caller, customer: stage.holds.page(
+        caller, customer=customer, cursor=None, limit=1
+    ),
+    "erase": lambda stage, caller, customer: stage.erasures.request(caller, customer),
+    "confirm": lambda stage, caller, customer: refusal(
+        lambda: stage.erasures.confirm(caller, customer), NotFound
+    ),
+    "erasure": lambda stage, caller, customer: refusal(
+        lambda: stage.erasures.get(caller, customer), NotFound
+    ),
+}
+
+
+@pytest.mark.parametrize("touch", NAMED.values(), ids=NAMED)
+def test_f8_an_officer_who_names_a_marked_customer_touches_it(
+    stage: Stage, trap: Trap, touch: Callable[[Stage, Caller, str], Any]
+) -> None:
+    """Keys of officers are stolen too; a page of all holds names nobody and costs nobody his."""
+    made = stage.principals.create(stage.caller("operator"), name=name("o"), roles=["officer"])
+    stage.principals.confirm_key(stage.caller("officer-1"), made.principal.id, made.id)
+    with stage.told(Event.ALARM_RAISED) as told:
+        stage.holds.page(authenticate(stage, made), customer=None, cursor=None, limit=100)
+        stage.erasures.page(authenticate(stage, made), cursor=None, limit=100)
+        assert told == []
+        assert touch(stage, authenticate(stage, made), trap.customer)
+    assert [(entry.customer, entry.key) for entry in told] == [(trap.customer, made.id)]
+    refusal(lambda: authenticate(stage, made), NotAuthenticated)
 
 
 def test_what_is_not_marked_is_no_touch(stage: Stage, trap: Trap, thief: IssuedKey) -> None:

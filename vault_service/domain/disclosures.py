@@ -106,6 +106,9 @@ TERMINAL: Final = frozenset(
     )
 )
 
+# While there is something to decide on: approvals before, revocation after a grant has begun.
+DECIDABLE: Final = frozenset((State.SUBMITTED, State.DETERMINED, State.APPROVED, State.ACTIVE))
+
 
 class Event(StrEnum):
     """What can happen to a request."""

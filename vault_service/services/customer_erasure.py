@@ -20,6 +20,7 @@ from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.erasure import HELD
 from vault_service.services.erasure_ports import ErasureRow, ErasureState
+from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.ports import Transaction, UnitOfWork
 
 MAX_PAGE: Final = 100
@@ -42,9 +43,10 @@ class ErasureView:
 class CustomerErasures:
     """The use case."""
 
-    def __init__(self, *, uow: UnitOfWork, audit: Audit) -> None:
+    def __init__(self, *, uow: UnitOfWork, audit: Audit, honeytokens: Honeytokens) -> None:
         self._uow = uow
         self._audit = audit
+        self._honeytokens = honeytokens
 
     def request(self, caller: Caller, customer: str) -> tuple[ErasureView, bool]:
         """Ask for a customer's erasure; it and whether this call made it. Nothing is erased yet.
@@ -55,6 +57,7 @@ class CustomerErasures:
         """
         self._audit.require(caller, Action.ERASE_CUSTOMER)
         bucket = _bucket_of(customer)
+        self._honeytokens.look(caller, (customer,))
         with self._uow.begin() as tx:
             row = tx.erasures.get(bucket, customer)
             if row is not None:
@@ -76,6 +79,7 @@ class CustomerErasures:
         """
         self._audit.require(caller, Action.ERASE_CUSTOMER)
         bucket = _bucket_of(customer)
+        self._honeytokens.look(caller, (customer,))
         with self._uow.begin() as tx:
             begun = tx.erasures.confirm(bucket, customer, caller.principal.id)
             if begun is not None and tx.erasures.begin(bucket, customer):
@@ -105,6 +109,7 @@ class CustomerErasures:
         """
         self._audit.require(caller, Action.READ_ERASURES)
         bucket = _bucket_of(customer)
+        self._honeytokens.look(caller, (customer,))
         with self._uow.begin(read_only=True) as tx:
             return shown(_row(tx, bucket, customer))
 

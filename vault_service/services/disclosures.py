@@ -119,6 +119,7 @@ class Disclosures:
             Forbidden: the caller may not request disclosures.
         """
         self._audit.require(caller, Action.REQUEST_DISCLOSURE)
+        self._honeytokens.look(caller, _asked(draft))
         return self._judge(self._named(caller, draft), caller.principal.id)[1]
 
     def lacking(self, caller: Caller, disclosure: str) -> Decision:
@@ -153,8 +154,7 @@ class Disclosures:
             VaultUnavailable: the evidence could not be sealed.
         """
         self._audit.require(caller, Action.REQUEST_DISCLOSURE)
-        asked = draft.tokens or (() if draft.customer is None else (draft.customer,))
-        self._honeytokens.look(caller, asked)
+        self._honeytokens.look(caller, _asked(draft))
         draft = self._named(caller, draft)
         self._check_amended(caller, draft)
         request, decision = self._judge(draft, caller.principal.id)
@@ -226,6 +226,7 @@ class Disclosures:
         """
         self._audit.require(caller, Action.REQUEST_DISCLOSURE)
         before = self._find(caller, disclosure)
+        rules.check_requester(before.requester, caller.principal.id)
         details = self._details(before)
         if before.state == State.DRAFT:
             self._current(before)
@@ -371,7 +372,9 @@ class Disclosures:
     # ------------------------------------------------------------ reading
 
     def get(self, caller: Caller, disclosure: str) -> DisclosureView:
-        """One request with its evidence and comments, for its requester and for officers.
+        """One request with its comments, for its requester and for officers.
+
+        Its evidence is told its requester, and officers while there is something to decide on.
 
         Raises:
             Forbidden: the caller has no role for it.
@@ -379,16 +382,18 @@ class Disclosures:
         """
         self._audit.require(caller, Action.READ_DISCLOSURES)
         row = self._find(caller, disclosure)
+        own = row.requester == caller.principal.id
+        shows = own or state_now(row) in rules.DECIDABLE
         with self._uow.begin() as tx:
             decisions = tx.disclosures.decisions(row.bucket, row.id)
-            if row.requester != caller.principal.id:
+            if shows and not own:
                 tx.outbox.append(
                     self._audit.entries(
                         Event.DISCLOSURE_EVIDENCE_READ, caller, at=tx.clock.now(), grant=row
                     )
                 )
             instrument = _instrument(tx, row)
-        return self._shown(row, decisions, self._details(row), instrument)
+        return self._shown(row, decisions, self._details(row) if shows else None, instrument)
 
     def page(
         self, caller: Caller, *, state: str | None, cursor: str | None, limit: int
@@ -703,7 +708,7 @@ class Disclosures:
         self,
         row: DisclosureRow,
         decisions: Sequence[DecisionRow],
-        details: Mapping[str, Any],
+        details: Mapping[str, Any] | None,
         instrument: Instrument | None = None,
     ) -> DisclosureView:
         sealed = [each.comment for each in decisions if each.comment is not None]
@@ -752,6 +757,11 @@ def _told_details(
         "valid": "yes" if valid else "no",
         **{name: day.isoformat() for name, day in days.items() if day is not None},
     }
+
+
+def _asked(draft: DisclosureDraft) -> tuple[str, ...]:
+    """Whom and what a request names: who only asks about it has been told that it is there."""
+    return (*(draft.tokens or ()), *(() if draft.customer is None else (draft.customer,)))
 
 
 def _told_amends(row: DisclosureRow) -> dict[str, str]:

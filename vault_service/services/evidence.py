@@ -25,7 +25,7 @@ from keys.envelope import Context
 from keys.errors import CiphertextRejected, ValueTooLarge
 from vault_service.domain import tokens
 from vault_service.domain.actors import Action, Role
-from vault_service.domain.disclosures import State
+from vault_service.domain.disclosures import DECIDABLE
 from vault_service.domain.evidence import read_digest, write_digest
 from vault_service.domain.media import Recogniser
 from vault_service.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -51,8 +51,6 @@ MAX_WAITING: Final = 20
 LONGEST_ACCESS: Final = timedelta(days=7)
 CONTENT: Final = "evidence-document"
 _VERSION: Final = 1
-# When there is something to decide on: approvals before, revocation after a grant has begun.
-_OPEN: Final = frozenset((State.SUBMITTED, State.DETERMINED, State.APPROVED, State.ACTIVE))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +219,7 @@ class EvidenceDocuments:
             if row is not None and row.requester == who.id:
                 return row
             if row is not None and Role.OFFICER in who.roles:
-                if state_now(row) not in _OPEN:
+                if state_now(row) not in DECIDABLE:
                     raise Forbidden(
                         "there is nothing to decide on, so its evidence is closed",
                         code="evidence_closed",

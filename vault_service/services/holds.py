@@ -23,6 +23,7 @@ from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.documents import Documents
 from vault_service.services.hold_ports import HoldRow, NewHold
+from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.ports import Sealed, Transaction, UnitOfWork
 
 MAX_PAGE: Final = 100
@@ -83,10 +84,13 @@ class HoldView:
 class LegalHolds:
     """The use case."""
 
-    def __init__(self, *, uow: UnitOfWork, documents: Documents, audit: Audit) -> None:
+    def __init__(
+        self, *, uow: UnitOfWork, documents: Documents, audit: Audit, honeytokens: Honeytokens
+    ) -> None:
         self._uow = uow
         self._documents = documents
         self._audit = audit
+        self._honeytokens = honeytokens
 
     def place(self, caller: Caller, draft: HoldDraft) -> HoldView:
         """Place a hold; it keeps what no erasure has committed by then.
@@ -106,6 +110,7 @@ class LegalHolds:
             ),
         )
         bucket = _bucket_of(draft.customer)
+        self._honeytokens.look(caller, (draft.customer, *(draft.tokens or ())))
         hold, salt = names.new_hold_id(bucket), new_salt()
         row = NewHold(
             bucket=bucket,
@@ -246,6 +251,8 @@ class LegalHolds:
         whose = None
         if customer is not None:
             names.check_customer_id(customer, pointer="/customer")
+            # Who names a customer; a page of all must not cost its readers their keys.
+            self._honeytokens.look(caller, (customer,))
             whose = (names.bucket_of(customer), customer)
         with self._uow.begin(read_only=True) as tx:
             rows = tx.holds.page(whose, after, limit + 1)

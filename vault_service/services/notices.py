@@ -22,6 +22,7 @@ from vault_service.services import accounting
 from vault_service.services.accounting_ports import ToldRow
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
+from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.ports import Transaction, UnitOfWork
 
 _log = structlog.get_logger(__name__)
@@ -69,10 +70,13 @@ class Notices:
         policy: the version in force, which need not be read anew.
     """
 
-    def __init__(self, *, uow: UnitOfWork, policy: Policy, audit: Audit) -> None:
+    def __init__(
+        self, *, uow: UnitOfWork, policy: Policy, audit: Audit, honeytokens: Honeytokens
+    ) -> None:
         self._uow = uow
         self._policy = policy
         self._audit = audit
+        self._honeytokens = honeytokens
 
     def make(self, caller: Caller, customer: str) -> CustomerNotice:
         """A customer's notice. Making it is a ledger entry.
@@ -100,6 +104,7 @@ class Notices:
                     details={"form": "notice"},
                 )
             )
+        self._honeytokens.look(caller, (customer,))
         return CustomerNotice(
             customer=customer,
             at=now,
