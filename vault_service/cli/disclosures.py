@@ -43,6 +43,14 @@ def _request_options(function: _F) -> _F:
             click.option("--category", default=None, help="[personal_and_account]"),
             click.option("--recipient-kind", help="Who shall receive the data, by kind."),
             click.option("--recipient-name", help="Who shall receive the data, by name."),
+            click.option(
+                "--recipient", "recipient_id", metavar="ID", help="Who, of those on record."
+            ),
+            click.option(
+                "--delivery",
+                type=click.Choice(["holder", "package"]),
+                help="Package: sealed for a recipient on record [holder].",
+            ),
             click.option("--token", "tokens", multiple=True, help="Token in scope; repeatable."),
             click.option("--customer", help="Customer in scope, with --class."),
             click.option("--class", "classes", multiple=True, help="Class in scope; repeatable."),
@@ -87,7 +95,12 @@ def _uploaded(client: Client, documents: tuple[str, ...]) -> dict[str, str]:
 
 
 def _request(
-    *, file: str | None, recipient_kind: str | None, recipient_name: str | None, **flags: Any
+    *,
+    file: str | None,
+    recipient_kind: str | None,
+    recipient_name: str | None,
+    recipient_id: str | None,
+    **flags: Any,
 ) -> dict[str, Any]:
     """The request that file and flags make; a flag wins over the file."""
     request: dict[str, Any] = {} if file is None else read_json_object(read_text(file))
@@ -97,7 +110,7 @@ def _request(
     }
     if evidence:
         request["evidence"] = {**request.get("evidence", {}), **evidence}
-    recipient = {"kind": recipient_kind, "name": recipient_name}
+    recipient = {"kind": recipient_kind, "name": recipient_name, "id": recipient_id}
     given = {name: value for name, value in recipient.items() if value is not None}
     if given:
         request["recipient"] = {**request.get("recipient", {}), **given}
@@ -107,7 +120,9 @@ def _request(
             request[name] = list(value) if isinstance(value, tuple) else value
     request.setdefault("category", "personal_and_account")
     if "ground" not in request or "recipient" not in request:
-        raise click.UsageError("a request needs --ground, --recipient-kind and --recipient-name")
+        raise click.UsageError(
+            "a request needs --ground, and --recipient or --recipient-kind and --recipient-name"
+        )
     return request
 
 

@@ -36,6 +36,7 @@ _LAZY: Final = {
     "activity": _HERE + "activity:group",
     "disclosures": _HERE + "disclosures:group",
     "evidence": _HERE + "evidence:group",
+    "recipients": _HERE + "recipients:group",
     "access-reviews": _HERE + "access_reviews:group",
     "erasures": _HERE + "erasures:group",
     "holds": _HERE + "holds:group",

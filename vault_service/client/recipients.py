@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vault_service.client import models
@@ -52,3 +52,13 @@ class Recipients:
         )
         page: models.RecipientPage = decode(reply, models.RecipientPage)
         return page
+
+    def list(self) -> Iterator[models.RecipientRecord]:
+        """Every recipient, page by page, without their texts."""
+        cursor: str | None = None
+        while True:
+            page = self.page(cursor=cursor)
+            yield from page.items
+            if page.next is None or page.next == cursor:
+                return
+            cursor = page.next
