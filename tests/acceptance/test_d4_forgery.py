@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.support.signing import signed, unpacked
-from tests.support.whole import Stage, draft, refusal, standing
+from tests.support.whole import Stage, draft, name, refusal, standing
 from vault_service.domain import tokens as names
+from vault_service.domain.actors import Principal, Role
 from vault_service.errors import DisclosureRefused
+from vault_service.ledger.entries import Event
+from vault_service.services.views import Revealed
 
 
 @pytest.fixture
@@ -164,3 +169,64 @@ def test_d4_anothers_forged_grant_is_not_mine(stage: Stage, token: str) -> None:
 
     forged = forged_row(stage, stage.granted(draft(token)).id)
     refusal(lambda: stage.token(forged, by="requester-2"), NotFound)
+
+
+def test_d4_what_the_consoles_login_can_forge_leaves_no_entry_of_its_making(
+    stage: Stage, token: str
+) -> None:
+    """The threat model says that it can make people, keys and approvals: but none in the ledger.
+
+    Whoever can write as the console needs no other's key. What betrays him is a reveal under a
+    grant that no entry tells of.
+    """
+    thief, key_id = "prn_" + "1" * 26, "key_" + "1" * 16
+    secret = hashlib.sha256(b"his own").digest()
+    grant = names.new_disclosure_id()
+    bucket = names.bucket_from_disclosure_id(grant)
+    with stage.superuser() as link:
+        link.execute("SET ROLE vault_console")
+        link.execute(
+            "INSERT INTO principals (id, name, roles, state, created_by)"
+            " VALUES (%s, %s, '{requester}', 'active', 'x')",
+            [thief, name("nobody")],
+        )
+        link.execute(
+            "INSERT INTO api_keys (id, principal, secret_hash, state, created_by)"
+            " VALUES (%s, %s, %s, 'active', 'x')",
+            [key_id, thief, secret],
+        )
+        link.execute(
+            "INSERT INTO disclosures (bucket, id, state, requester, ground, category, clause,"
+            " policy, recipient_kind, tokens, uses, uses_left, duration_seconds, approvals_needed,"
+            " details_envelope, details_wrapped_key, details_kek, details_kek_version)"
+            " VALUES (%s, %s, 'submitted', %s, 'protect_from_harm', 'personal_and_account', 'D1',"
+            " %s, 'counterparty', %s, 1, 1, 60, 2, '', '', 'evidence', 1)",
+            [bucket, grant, thief, stage.services.policy.version, [token]],
+        )
+        for officer in ("officer-1", "officer-2"):
+            link.execute(
+                "INSERT INTO disclosure_decisions (bucket, disclosure, kind, principal, requester)"
+                " VALUES (%s, %s, 'approve', %s, %s)",
+                [bucket, grant, stage.cast.id(officer), thief],
+            )
+        link.execute(
+            "UPDATE disclosures SET state = 'active', activated_at = now(),"
+            " expires_at = now() + interval '1 hour' WHERE id = %s",
+            [grant],
+        )
+    forger = replace(
+        stage.caller("requester"),
+        principal=Principal(id=thief, name="nobody", roles=frozenset((Role.REQUESTER,))),
+        key_id=key_id,
+    )
+    with stage.told() as entries:
+        proof = stage.granting.issue(forger, grant).token
+        answer = stage.reveals.submit(forger, disclosure_token=proof, tokens=[token], fields=None)
+    assert isinstance(answer.results[0], Revealed)
+    # The reveal itself cannot be hidden, and nothing tells of what it rests on.
+    assert {entry.event for entry in entries} >= {
+        Event.DISCLOSURE_TOKEN_ISSUED,
+        Event.REVEAL_ALLOWED,
+    }
+    made = [entry for entry in stage.outbox() if entry.grant == grant or entry.principal == thief]
+    assert {entry.event for entry in made} <= {entry.event for entry in entries}
