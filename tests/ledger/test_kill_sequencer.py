@@ -135,6 +135,8 @@ def test_e3_killed_sequencers_leave_no_gap_duplicate_or_fork(log: LogStage, tmp_
     watch = Watch(log)
     for _ in range(WORKERS):
         workers.start()
+    # Before there is a worker at all, every entry waits for its Python to load.
+    workers.wait()
     with watch.running():
         for _ in range(campaign.rounds(5)):
             workers.wait()

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,10 @@ KEY = "records-contact"
 WORKER = "import sys; from vault_service.cli.main import main; main(['worker', '--period', '1'])"
 WORKERS = 2
 REAL = 200
+# What B6 asks for. Without an end, workers that are killed as soon as they are up do nothing.
+KILLS = 20 if campaign.under_way() else 3
+# Keys whose rewrapping is compared with the bare work: enough for a rate.
+COMPARED = 200_000
 PLACE = "records.wrapped_key"
 
 # Values whose envelopes nobody opens: it is their wrapped keys that a rotation is about.
@@ -160,7 +165,10 @@ def fill(stage: Stage, count: int) -> None:
 def adopt(stage: Stage) -> None:
     """Bind to the ledger what was written past it; a rotation does not rewrap it otherwise."""
     uow = stage.rotation_work._uow
-    Adoption(uow=uow, audit=Audit(process_role="cli", uow=uow)).run()
+    adoption = Adoption(uow=uow, audit=Audit(process_role="cli", uow=uow))
+    with ThreadPoolExecutor(LANES) as threads:
+        for done in [threads.submit(adoption.run) for _ in range(LANES)]:
+            done.result()
 
 
 def row(stage: Stage, rotation: str) -> RotationRow:
@@ -246,13 +254,14 @@ def test_a_rotation_survives_kills_and_nobody_notices(stage: Stage, tmp_path: Pa
         for _ in range(WORKERS):
             workers.start()
         view, _ = stage.rotations.start(stage.caller("operator"), KEY)
-        until_state = time.monotonic() + 60 + count / 1_000
+        until_state = time.monotonic() + 120 + count / 1_000
         while row(stage, view.row.id).state in {RotationState.REQUESTED, RotationState.RUNNING}:
             assert time.monotonic() < until_state, workers.log.read_text()[-2000:]
             time.sleep(rng.uniform(0.5, 2.5))
-            workers.kill(rng.randrange(WORKERS))
-            workers.start()
-            kills += 1
+            if kills < KILLS:
+                workers.kill(rng.randrange(WORKERS))
+                workers.start()
+                kills += 1
         if not campaign.under_way():
             # The suite does not wait for what a pool may hold: it empties the only one.
             stage.tokenization._data_keys.discard(KEY)
@@ -269,6 +278,13 @@ def test_a_rotation_survives_kills_and_nobody_notices(stage: Stage, tmp_path: Pa
     assert below(stage, done.target) == 0
     with stage.admin() as admin:
         assert admin.read_key(KEY).min_decryption_version == done.target
+    remaining = below(stage, done.target)
+    stage.sql(
+        "DELETE FROM records WHERE kek = %s AND (bucket, token) NOT IN"
+        " (SELECT bucket, token FROM records WHERE kek = %s LIMIT %s)",
+        [KEY, KEY, COMPARED],
+    )
+    stage.sql("VACUUM ANALYZE records")
     floor = bare(stage)
     adopt(stage)
     speed = undisturbed(stage)
@@ -277,7 +293,7 @@ def test_a_rotation_survives_kills_and_nobody_notices(stage: Stage, tmp_path: Pa
         kills=kills,
         requests=traffic.done,
         failed=len(traffic.failures),
-        remaining=below(stage, done.target),
+        remaining=remaining,
         keys_per_second=round(speed),
         of_bare_work=round(speed / floor, 2),
     )

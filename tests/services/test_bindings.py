@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
+from random import Random
 from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from uuid_utils import uuid7
 
 from keys.data_keys import WrappedKey
@@ -84,6 +89,30 @@ def test_a_commitment_is_the_root_of_rfc_6962(count: int) -> None:
 def test_of_nothing_there_is_no_commitment() -> None:
     """An entry without records commits to none."""
     assert bindings.bind(UUID(str(uuid7())), []) == ({}, [])
+
+
+@given(st.integers(1, 70), st.randoms(use_true_random=False))
+def test_neighbours_share_what_was_shown(size: int, rng: Random) -> None:
+    """In whatever order rows are compared: each true one is believed, and no other ever is."""
+    leaves = [sha256(bytes([number])).digest() for number in range(size)]
+    commitments, made = bindings.bind(UUID(int=1), leaves)
+    expected = commitments[bindings.COMMITMENT].encode()
+    proven: dict[tuple[int, int], bytes] = {}
+    for number in rng.sample(range(size), size):
+        path = made[number].path
+        assert bindings._leads(leaves[number], path, expected, proven)
+        assert not bindings._leads(leaves[number][::-1], path, expected, proven)
+        for wrong in (
+            path[:-1],
+            path[:-32],
+            path[:3],
+            struct.pack(">HH", size, size) + path[4:],
+            struct.pack(">HH", number, size) + b"\7" * (len(path) - 4),
+            path + b"\7" * 32,
+        ):
+            alone = bindings.root(leaves[number], wrong) == expected
+            assert bindings._leads(leaves[number], wrong, expected, {}) is alone
+            assert not bindings._leads(b"\6" * 32, wrong, expected, proven)
 
 
 @pytest.mark.parametrize(

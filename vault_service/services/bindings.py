@@ -139,14 +139,55 @@ def unbound(bindings: Bindings, claims: Mapping[_K, Claim]) -> set[_K]:
         for bucket in (claim.bucket, bucket_of(str(claim.binding.entry)))
     }
     committed = bindings.committed(list(places)) if places else {}
-    return {name for name, claim in claims.items() if not _holds(claim, committed)}
+    proven: dict[UUID, _Proven] = {entry: {} for entry in committed}
+    return {name for name, claim in claims.items() if not _holds(claim, committed, proven)}
 
 
-def _holds(claim: Claim, committed: Mapping[UUID, bytes]) -> bool:
+# Hashes of one entry's tree that are known to lie under its commitment, by their place in it: the
+# index of the subtree and of the last one of its height, which tells the height and the tree.
+_Proven = dict[tuple[int, int], bytes]
+
+
+def _holds(claim: Claim, committed: Mapping[UUID, bytes], proven: Mapping[UUID, _Proven]) -> bool:
     if claim.binding is None:
         return False
-    expected = committed.get(claim.binding.entry)
-    return expected is not None and root(claim.leaf, claim.binding.path) == expected
+    entry, path = claim.binding.entry, claim.binding.path
+    expected = committed.get(entry)
+    return expected is not None and _leads(claim.leaf, path, expected, proven[entry])
+
+
+def _leads(claimed: bytes, path: bytes, expected: bytes, proven: _Proven) -> bool:
+    """Whether leaf and path lead to the commitment, as `root` does, or to what led there before.
+
+    Rows of one batch share most of their tree: what one of them has shown, its neighbours need not
+    show again. A hash is only remembered once the whole path has led to the commitment.
+    """
+    if len(path) < _HEAD.size or (len(path) - _HEAD.size) % merkle.HASH_SIZE:
+        return False
+    inner, size = _HEAD.unpack_from(path)
+    last, place, found = size - 1, _HEAD.size, claimed
+    if inner > last:
+        return False
+    seen: _Proven = {}
+    while True:
+        # The last subtree of a level that has no neighbour goes up as it is.
+        while last and inner == last and not inner & 1:
+            inner, last = inner >> 1, last >> 1
+        if proven.get((inner, last)) == found:
+            break
+        seen[inner, last] = found
+        if not last:
+            if place != len(path) or found.hex().encode() != expected:
+                return False
+            break
+        step = path[place : place + merkle.HASH_SIZE]
+        if not step:
+            return False
+        seen[inner ^ 1, last] = step
+        found = merkle.node_hash(step, found) if inner & 1 else merkle.node_hash(found, step)
+        inner, last, place = inner >> 1, last >> 1, place + merkle.HASH_SIZE
+    proven |= seen
+    return True
 
 
 def shared(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from vault_service.ledger.entries import Event
 from vault_service.services import bindings
 from vault_service.services.alarms import Alarms
 from vault_service.services.audit import Audit, new_entry_id
+from vault_service.services.binding_ports import BoundRow
 from vault_service.services.ports import Transaction, UnitOfWork
 from vault_service.services.rotation_ports import (
     KeyRotator,
@@ -146,7 +147,7 @@ class Rewrapping:
             held = self._held(tx, taken)
             results = self._rotator.rewrap([each.wrapped for each in held])
             done = [
-                replace(each, wrapped=result)
+                WrappedRow(row=each.row, wrapped=result, bound=each.bound)
                 for each, result in zip(held, results, strict=True)
                 if isinstance(result, WrappedKey) and result.kek_version >= rotation.target
             ]
@@ -192,17 +193,26 @@ class Rewrapping:
 
 def _bound(entry: str, done: list[WrappedRow]) -> tuple[dict[str, str], list[WrappedRow]]:
     """The commitment of a batch, and its rows with their new bindings."""
-    rows = [
-        replace(each, bound=replace(each.bound, wrapped=each.wrapped))
+    bound = [
+        (each, row, bindings.leaf(row.token, row.version, each.wrapped, row.envelope_hash))
         for each in done
-        if each.bound is not None
+        if (row := each.bound) is not None
     ]
-    commitments, made = bindings.bind(
-        UUID(entry), [bindings.leaf_of(each.bound) for each in rows if each.bound is not None]
-    )
+    commitments, made = bindings.bind(UUID(entry), [leaf for _, _, leaf in bound])
     if not made:
         return commitments, done
     return commitments, [
-        replace(each, bound=each.bound and replace(each.bound, binding=binding))
-        for each, binding in zip(rows, made, strict=True)
+        WrappedRow(
+            row=each.row,
+            wrapped=each.wrapped,
+            bound=BoundRow(
+                bucket=row.bucket,
+                token=row.token,
+                version=row.version,
+                wrapped=each.wrapped,
+                envelope_hash=row.envelope_hash,
+                binding=binding,
+            ),
+        )
+        for (each, row, _), binding in zip(bound, made, strict=True)
     ]

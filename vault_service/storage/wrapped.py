@@ -123,7 +123,7 @@ WHERE {wrapped} IS NOT NULL AND {bounds} GROUP BY 1, 2, 3
 """
 # Rows of a rival are left to it: a walk waits for nobody and so is nobody's deadlock.
 _TAKE: Final = """
-SELECT {wrapped}, {version}, {keys}{binding} FROM {table}
+SELECT {wrapped}, {version}, now(), {keys}{binding} FROM {table}
 WHERE {kek} = %b AND ({version} < %b OR NOT {sound}) AND {bounds}
 ORDER BY {keys} LIMIT %b FOR NO KEY UPDATE SKIP LOCKED
 """
@@ -223,6 +223,9 @@ class SqlWrappedKeys:
         where, statements = _BY_NAME[place]
         statement, bounds = statements.bounded(_TAKE, after, end)
         rows = self._session.rows(statement, (kek, below, *bounds, limit))
+        if rows:
+            # So that nobody has to ask for the time, which would be a trip of its own.
+            self._session.learn(rows[0][2])
         return [_wrapped(where, kek, row) for row in rows]
 
     def put(self, place: str, rows: Sequence[WrappedRow]) -> None:
@@ -241,7 +244,7 @@ class SqlWrappedKeys:
 
 
 def _wrapped(place: Place, kek: str, row: Row) -> WrappedRow:
-    ciphertext, version, *rest = row
+    ciphertext, version, _, *rest = row
     wrapped = WrappedKey(kek=kek, kek_version=version, ciphertext=ciphertext)
     key = tuple(rest[: len(place.keys)])
     if not place.bound:
