@@ -10,7 +10,7 @@ The caller normalises; this module does not know what a telephone number is.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,19 +52,53 @@ class Fingerprinter:
         self._lock = threading.Lock()
         self._oldest: dict[str, int] = {}
 
-    def compute(self, items: Sequence[tuple[str, bytes]]) -> list[Fingerprint]:
-        """Return the fingerprint of each item under the newest key version, in order.
+    def compute(
+        self, items: Sequence[tuple[str, bytes]], *, versions: Mapping[str, int] | None = None
+    ) -> list[Fingerprint]:
+        """Return the fingerprint of each item, in order.
 
         Args:
             items: pairs of class and normalised value.
+            versions: the key version of some classes; the newest of all others.
+
+        Raises:
+            VaultRefused: a version is not in force.
+            VaultUnavailable, VaultDenied, KeyNotReady: Vault could not be asked.
+        """
+        given = versions or {}
+        found: dict[int, Fingerprint] = {}
+        for data_class, indexes, inputs in _by_class(items):
+            macs = self._transit.hmac(key_of(data_class), inputs, key_version=given.get(data_class))
+            found.update(zip(indexes, macs, strict=True))
+        return [found[index] for index in range(len(items))]
+
+    def older(
+        self, items: Sequence[tuple[str, bytes]], made: Sequence[Fingerprint]
+    ) -> list[list[Fingerprint]]:
+        """Return for each item its fingerprints under the older versions in force, newest first.
+
+        Costs nothing where a key was never rotated, or where its older versions are known to be
+        retired.
+
+        Args:
+            items: pairs of class and normalised value.
+            made: their fingerprints, which `compute` made in one call.
 
         Raises:
             VaultUnavailable, VaultDenied, KeyNotReady: Vault could not be asked.
         """
-        found: dict[int, Fingerprint] = {}
+        with self._lock:
+            known = dict(self._oldest)
+        if all(
+            each.key_version <= known.get(key_of(data_class), 1)
+            for (data_class, _), each in zip(items, made, strict=False)
+        ):
+            return [[] for _ in items]
+        found: dict[int, list[Fingerprint]] = {}
         for data_class, indexes, inputs in _by_class(items):
-            macs = self._transit.hmac(key_of(data_class), inputs)
-            found.update(zip(indexes, macs, strict=True))
+            rounds = self._older(key_of(data_class), inputs, made[indexes[0]].key_version)
+            for place, index in enumerate(indexes):
+                found[index] = [macs[place] for macs in rounds]
         return [found[index] for index in range(len(items))]
 
     def candidates(self, items: Sequence[tuple[str, bytes]]) -> list[list[Fingerprint]]:
@@ -75,20 +109,17 @@ class Fingerprinter:
         Raises:
             VaultUnavailable, VaultDenied, KeyNotReady: Vault could not be asked.
         """
-        found: dict[int, list[Fingerprint]] = {}
-        for data_class, indexes, inputs in _by_class(items):
-            rounds = self._all_versions(key_of(data_class), inputs)
-            for index, macs in zip(indexes, zip(*rounds, strict=True), strict=True):
-                found[index] = list(macs)
-        return [found[index] for index in range(len(items))]
+        made = self.compute(items)
+        return [
+            [newest, *others] for newest, others in zip(made, self.older(items, made), strict=True)
+        ]
 
-    def _all_versions(self, key: str, inputs: list[bytes]) -> list[list[Fingerprint]]:
-        rounds = [self._transit.hmac(key, inputs)]
-        newest = rounds[0][0].key_version
+    def _older(self, key: str, inputs: list[bytes], newest: int) -> list[list[Fingerprint]]:
         # The role may not read the key's settings, so the oldest version in force is found by
         # asking downwards until Vault refuses; it only ever rises, so it can be remembered.
         with self._lock:
             oldest = self._oldest.get(key, 1)
+        rounds: list[list[Fingerprint]] = []
         for version in range(newest - 1, oldest - 1, -1):
             try:
                 rounds.append(self._transit.hmac(key, inputs, key_version=version))

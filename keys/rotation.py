@@ -78,6 +78,34 @@ def begin(port: Rotator, key: str, *, known: int | None = None) -> Begun:
     return Begun(key=key, from_version=in_force, to_version=newest, resumed=resumed)
 
 
+def renew(port: Rotator, key: str, *, known: int) -> Begun:
+    """Make a new version of `key` and leave the older ones in force, to be looked up under.
+
+    For a fingerprint key, whose older versions compute until everything is indexed under the new
+    one. Where a version newer than `known` is there already, no other is made.
+
+    Raises:
+        VaultUnavailable, VaultDenied, KeyNotReady, VaultRefused: call again to go on.
+    """
+    resumed = port.read_key(key).latest_version > known
+    if not resumed:
+        port.rotate(key)
+    newest = port.read_key(key).latest_version
+    return Begun(key=key, from_version=known, to_version=newest, resumed=resumed)
+
+
+def outdate(port: Rotator, key: str, version: int) -> None:
+    """Have Vault compute nothing under any version below `version`; a limit is never lowered.
+
+    Raises:
+        VaultRefused: the version does not exist.
+        VaultUnavailable, VaultDenied, KeyNotReady: call again to go on.
+    """
+    if port.read_key(key).min_encryption_version < version:
+        port.configure(key, min_encryption_version=version)
+    retire(port, key, version)
+
+
 def rewrap_batch(
     port: Rotator, wrapped: Sequence[WrappedKey]
 ) -> list[WrappedKey | CiphertextRejected]:

@@ -89,6 +89,8 @@ from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.recipients import RecipientRecords
 from vault_service.services.reencryption import Reencryption
+from vault_service.services.reindexing import KEYS as INDEX_KEYS
+from vault_service.services.reindexing import Reindexer
 from vault_service.services.retention import PERIOD as RETENTION_PERIOD
 from vault_service.services.retention import Retention
 from vault_service.services.reveal import Reveal
@@ -324,6 +326,17 @@ class _SigningKey:
 
     def public_keys(self) -> dict[int, bytes]:
         return self.transit.public_keys(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _IndexKeys(_Reader):
+    """`reindex_ports.IndexKeys` over Vault's role `rotate`."""
+
+    def renew(self, key: str, *, known: int) -> Begun:
+        return rotation.renew(self.transit, key, known=known)
+
+    def outdate(self, key: str, version: int) -> None:
+        rotation.outdate(self.transit, key, version)
 
 
 def _heard(role: str, event: str) -> None:
@@ -638,6 +651,7 @@ def _worker(
             spec.name: spec.rotate_after for spec in specs if spec.name in _keks() | {KEY_NAME}
         },
         signing=SIGNING_KEYS,
+        indexes=frozenset(INDEX_KEYS),
         horizon=timedelta(days=settings.backup_horizon_days) or None,
         audit=told,
         alarms=alarms,
@@ -775,6 +789,27 @@ def reencryption(settings: Settings) -> Iterator[Reencryption]:
             unwrapping=Unwrapper(parts.transit("reveal")),
             data_keys=DataKeyPool(parts.transit("ingest")),
             keks=_keks() - {EVIDENCE_KEK},
+            audit=told,
+            alarms=Alarms(uow=uow, audit=told),
+        )
+
+
+@contextmanager
+def reindexing(settings: Settings) -> Iterator[Reindexer]:
+    """The use case that indexes values anew: the owner's login, and the right to open them.
+
+    Raises:
+        SettingsError: the owner's database URL is not set, or Vault's address or the spool.
+    """
+    parts = _Parts(settings, _heard)
+    with parts.closing:
+        uow = parts.database("owner")
+        told = Audit(process_role="cli", uow=uow)
+        yield Reindexer(
+            uow=uow,
+            keys=_IndexKeys(parts.transit("rotate")),
+            unwrapping=Unwrapper(parts.transit("reveal")),
+            fingerprints=Fingerprinter(parts.transit("ingest")),
             audit=told,
             alarms=Alarms(uow=uow, audit=told),
         )

@@ -47,6 +47,7 @@ LATER = frozenset(
         Event.ROTATION_STARTED,
         Event.ROTATION_CERTIFICATE,
         Event.RECORDS_REENCRYPTED,
+        Event.RECORDS_REINDEXED,
         Event.REENCRYPTION_CERTIFICATE,
     )
 )

@@ -72,6 +72,12 @@ CAMPAIGNS: Final = {
         unit="wrapped keys",
         about="a key is rotated, its workers killed -9 under traffic: no request fails, none left",
     ),
+    "reindex": Campaign(
+        tests=(f"{_HERE}/test_reindex_race.py",),
+        rounds=100_000,
+        unit="values",
+        about="a class is indexed anew under racing writers, killed twice: none is lost or doubled",
+    ),
     "tampering": Campaign(
         tests=("tests/ledger/test_tampering.py::test_e2_random_tamperings_are_found",),
         rounds=1_000,

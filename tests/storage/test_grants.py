@@ -464,6 +464,7 @@ def test_the_erasing_functions_are_pinned_and_owned_by_the_owner(database: Datab
         "forget_answers",
         "revoke_touching_key",
         "apply_modification",
+        "renew_fingerprints",
         "forget_versions",
         "forget_changes",
         "add_communication_chunks",

@@ -117,6 +117,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "policy_not_found": "No such version of the policy was ever in force, or none before it.",
         "rotation_malformed": "This is not the name of a rotation.",
         "rotation_not_found": "There is no such rotation.",
+        "key_not_reindexed": "What this key fingerprints cannot be computed anew.",
         "vault_key_not_found": "There is no such key in Vault, or it is not rotated.",
         "not_found": "There is no such thing.",
         # who asks
@@ -192,6 +193,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "second_person_needed": "Another person than who confirmed the change must apply it.",
         "reason_unknown": "There is no such reason.",
         "record_ambiguous": "The customer has not exactly one record of the class; name its token.",
+        "proposal_outdated": "The class was indexed anew since the change was proposed.",
         "record_changed": "The record has been changed since the change was proposed.",
         "record_ended": "The record was erased, or has expired.",
         "class_differs": "The record is of another class.",

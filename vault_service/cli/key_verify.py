@@ -1,4 +1,4 @@
-"""`vault-service keys verify|adopt|reencrypt`: what is done to records with a login of the owner's.
+"""`vault-service keys verify|adopt|reencrypt|reindex`: done to records with the owner's login.
 
 Joins the group of `rotation_commands`. The first two talk to the database and nothing else.
 """
@@ -105,6 +105,54 @@ def reencrypt(key: str, *, yes: bool) -> None:
         end = "the run has ended" if found.ended else "others go on with the run"
         screen.write_line(f"{found.run}: {found.done} sealed anew, {refused} refused; {end}.")
     if refused:
+        click.get_current_context().exit(ExitCode.SOME_FAILED)
+
+
+@group.command("reindex", cls=PlainCommand)
+@click.argument("name", metavar="CLASS|KEY")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def reindex(name: str, *, yes: bool) -> None:
+    """Rotate the key of a class's fingerprints and index all its values under the new version.
+
+    Needs VAULT_SERVICE_DATABASE_OWNER_URL and a spool with secret-ids of `reveal`, `ingest` and
+    `rotate`, and can open every value for as long as it runs. Goes on where it was stopped; may run
+    several times at once. Exit 7 where values could not be indexed: the old version then stays.
+    """
+    from vault_service import bootstrap  # noqa: PLC0415
+
+    if not yes:
+        click.confirm(f"Rotate the key of {name} and open every value?", abort=True, err=True)
+    hardening.forbid_dumps()
+    read = settings.load()
+    form = LogFormat.JSON if session().as_json else read.log_format
+    logs.configure(process="reindex", level=read.log_level, form=form, file=read.log_file)
+    with bootstrap.reindexing(read) as use_case, progress_bar("Indexing") as bar:
+        task = bar.add_task("records", total=None)
+        found = use_case.run(
+            name, progress=lambda count, of: bar.update(task, completed=count, total=of)
+        )
+    row = found.rotation
+    if session().as_json:
+        screen.write_json(
+            {
+                "rotation": row.id,
+                "state": row.state.value,
+                "from_version": row.from_version,
+                "to_version": row.to_version,
+                "total": row.total,
+                "done": found.done,
+                "left": row.failed,
+                "tokens": list(found.left),
+            }
+        )
+    else:
+        screen.write_line(
+            f"{row.id}: {row.key} {row.from_version} -> {row.to_version} is {row.state.value},"
+            f" {found.done} indexed here, {row.failed} left."
+        )
+        for token in found.left:
+            screen.write_line(token)
+    if found.left:
         click.get_current_context().exit(ExitCode.SOME_FAILED)
 
 

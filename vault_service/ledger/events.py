@@ -98,6 +98,7 @@ class Event(StrEnum):
     ROTATION_STARTED = "rotation.started"
     ROTATION_CERTIFICATE = "rotation.certificate"
     RECORDS_REENCRYPTED = "records.reencrypted"
+    RECORDS_REINDEXED = "records.reindexed"
     REENCRYPTION_CERTIFICATE = "reencryption.certificate"
 
     LOG_STARTED = "log.started"
@@ -235,6 +236,8 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
         ),
         # Values sealed anew under data keys that nobody has seen.
         Event.RECORDS_REENCRYPTED: _shape("key count", "run"),
+        # Under a new version of a fingerprint key; the rotation's certificate tells the end.
+        Event.RECORDS_REINDEXED: _shape("key count", "rotation to_version"),
         Event.REENCRYPTION_CERTIFICATE: _shape("key count", "run refused started_at finished_at"),
         Event.LOG_STARTED: _shape("", "version origin instance"),
         Event.LOG_STOPPED: _shape("", "version origin instance"),

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from keys.declared import KeySpec
+from keys.declared import KeySpec, Purpose
+from keys.fingerprint import key_of
 from vault_service.services.alarms import Alarms
 from vault_service.services.ports import UnitOfWork
+from vault_service.services.reindex_ports import SHARDS
 from vault_service.services.rewrapping import ACTOR, Rewrapping
 from vault_service.services.rotation_ports import KeyReader
 
@@ -62,6 +64,7 @@ class KeyCensus:
             Unavailable: the database is away.
         """
         self.below("", 0)
+        self._count_fingerprints()
         for spec in self._specs:
             self._watch(spec)
 
@@ -80,8 +83,22 @@ class KeyCensus:
                 left += each.count
         with self._uow.begin() as tx:
             for spec in self._specs:
-                tx.census.put(spec.name, counted[spec.name])
+                if spec.purpose is not Purpose.FINGERPRINT:
+                    tx.census.put(spec.name, counted[spec.name])
         return left
+
+    def _count_fingerprints(self) -> None:
+        """Count what is indexed under each version of each fingerprint key."""
+        counted: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+        for shard in range(SHARDS):
+            with self._uow.begin(read_only=True) as tx:
+                found = tx.fingerprints.count(shard)
+            for (data_class, version), count in found.items():
+                counted[key_of(data_class)][version] += count
+        with self._uow.begin() as tx:
+            for spec in self._specs:
+                if spec.purpose is Purpose.FINGERPRINT:
+                    tx.census.put(spec.name, counted[spec.name])
 
     def _watch(self, spec: KeySpec) -> None:
         info = self._keys.read(spec.name)

@@ -160,6 +160,10 @@ class Modifications(Protocol):
         """Whether a legal hold keeps a record as it is."""
         ...
 
+    def outdated(self, bucket: int, modification: str) -> bool:
+        """Whether its fingerprint is of another version than its class is written under."""
+        ...
+
     def apply(self, bucket: int, modification: str, *, by: str) -> tuple[str, int] | None:
         """Make the value the record's next version: (token, version), or None where it may not be.
 

@@ -527,6 +527,12 @@ def _why_not(tx: Transaction, row: ModificationRow, record: MaskedRecord | None)
         )
     if tx.modifications.held(record.bucket, record.token):
         return Conflict("a legal hold keeps the record as it is", code="legal_hold")
+    if tx.modifications.outdated(row.bucket, row.id):
+        return Conflict(
+            "values of this class are indexed anew since this was proposed",
+            code="proposal_outdated",
+            hint="withdraw it and propose the value again",
+        )
     return _rotating()
 
 

@@ -35,6 +35,7 @@ from vault_service.services.modification_ports import Links, Modifications
 from vault_service.services.policy_ports import AdoptionRow
 from vault_service.services.recipient_ports import Recipients
 from vault_service.services.reencryption_ports import Reencryptions
+from vault_service.services.reindex_ports import FingerprintVersions
 from vault_service.services.retention_ports import Retention
 from vault_service.services.review_ports import AccessReviews
 from vault_service.services.rotation_ports import Census, Rotations, WrappedKeys
@@ -77,8 +78,16 @@ class Unwrapping(Protocol):
 class Fingerprinting(Protocol):
     """Keyed fingerprints, made in Vault."""
 
-    def compute(self, items: Sequence[tuple[str, bytes]]) -> list[Fingerprint]:
-        """Fingerprint each (class, normalised value) under the newest key version."""
+    def compute(
+        self, items: Sequence[tuple[str, bytes]], *, versions: Mapping[str, int] | None = None
+    ) -> list[Fingerprint]:
+        """Fingerprint each (class, normalised value) under the newest key version, or a given."""
+        ...
+
+    def older(
+        self, items: Sequence[tuple[str, bytes]], made: Sequence[Fingerprint]
+    ) -> list[list[Fingerprint]]:
+        """Each item's fingerprints under the older key versions in force, newest first."""
         ...
 
     def candidates(self, items: Sequence[tuple[str, bytes]]) -> list[list[Fingerprint]]:
@@ -345,8 +354,9 @@ class Records(Protocol):
         """Insert, or find the live record of the same deduplication key.
 
         The offered must not repeat a deduplication key. Missing from the answer is an item whose
-        customer is unknown, whose KEK version lies below the floor, or whose deduplication key
-        is held by an expired record. A deduplicated record lives as long as its longest-lived
+        customer is unknown, whose KEK version lies below the floor, whose fingerprint is of
+        another version than its class is written under, or whose deduplication key is held by an
+        expired record. A deduplicated record lives as long as its longest-lived
         caller asked.
 
         Raises:
@@ -382,9 +392,17 @@ class Records(Protocol):
         ...
 
     def by_fingerprint(
-        self, fingerprints: Sequence[tuple[str, bytes]], limit: int
+        self,
+        fingerprints: Sequence[tuple[str, bytes]],
+        limit: int,
+        *,
+        newest: Mapping[str, int] | None = None,
     ) -> dict[bytes, list[MaskedRecord]]:
-        """Live records by (class, fingerprint), at most `limit` for each."""
+        """Live records by (class, fingerprint), at most `limit` for each.
+
+        Raises:
+            FingerprintOutdated: a class is written under a later version than the newest of these.
+        """
         ...
 
     def erase(self, names: Sequence[tuple[int, str]]) -> dict[str, tuple[str, str]]:
@@ -794,6 +812,11 @@ class Transaction(Protocol):
     @property
     def webhooks(self) -> WebhookOutbox:
         """The repository of webhooks."""
+        ...
+
+    @property
+    def fingerprints(self) -> FingerprintVersions:
+        """Versions of fingerprints."""
         ...
 
     @property

@@ -2,7 +2,7 @@
 
 A proposed value is sealed at once, under a data key of its own and for the very version that the
 record would then have; its leaf in the ledger's commitment is that of the record that it would
-become. Nothing here opens anything, and nothing here writes.
+become. Nothing here opens anything, and nothing here writes but fingerprints that are re-indexed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from vault_service.domain.modifications import Source
 from vault_service.domain.values import Value, parse
 from vault_service.errors import InvalidInput, NotFound, ServiceError
 from vault_service.services import bindings
+from vault_service.services.indexing import Indexing
 from vault_service.services.modification_ports import Identified, NewModification, ProposedValue
 from vault_service.services.ports import DataKeys, Fingerprinting, Transaction, UnitOfWork
 
@@ -89,7 +90,7 @@ class Proposals:
     ) -> None:
         self._uow = uow
         self._data_keys = data_keys
-        self._fingerprints = fingerprints
+        self._indexing = Indexing(uow=uow, fingerprints=fingerprints)
         self._today = today
 
     def targets(self, drafts: Sequence[ModificationDraft], problems: Problems) -> Targets:
@@ -119,19 +120,19 @@ class Proposals:
     def compare(self, targets: Targets, problems: Problems) -> Prints:
         """Fingerprint the new values; one that is no change is taken out of `targets`."""
         wanted = {index: target for index, target in targets.items() if target is not None}
-        made = (
-            self._fingerprints.compute(
-                [(each.value.data_class, each.value.normalised) for each in wanted.values()]
-            )
-            if wanted
-            else []
+        made = self._indexing.make(
+            [(each.value.data_class, each.value.normalised) for each in wanted.values()],
+            lambda: [
+                (tokens.bucket_of(each.record.customer), each.record.customer, each.variant)
+                for each in wanted.values()
+            ],
         )
         prints: Prints = {}
-        for (index, target), fingerprint in zip(wanted.items(), made, strict=True):
-            if (fingerprint.digest, target.variant) == (
-                target.record.fingerprint,
-                target.record.variant,
-            ):
+        for (index, target), fingerprint, older in zip(
+            wanted.items(), made.current, made.older, strict=True
+        ):
+            same = {each.digest for each in (fingerprint, *older)}
+            if target.record.fingerprint in same and target.variant == target.record.variant:
                 del targets[index]
                 problems[index] = InvalidInput(
                     "this is the present value", code="value_unchanged", pointer="/value"

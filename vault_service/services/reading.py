@@ -16,7 +16,7 @@ from vault_service.domain import tokens
 from vault_service.domain.actors import Action
 from vault_service.domain.classes import DataClass, tokenizable
 from vault_service.domain.values import search_key
-from vault_service.errors import InvalidInput, NotFound, ServiceError
+from vault_service.errors import InvalidInput, NotFound, ServiceError, Unavailable
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
@@ -31,6 +31,7 @@ from vault_service.services.ports import (
     Transaction,
     UnitOfWork,
 )
+from vault_service.services.reindex_ports import FingerprintOutdated
 from vault_service.services.unusual import Unusual
 from vault_service.services.views import TokenPage, TokenView, VersionView, stored_view
 
@@ -41,6 +42,9 @@ MAX_MATCHES: Final = 100
 
 # Searches that share one statement; each may bring `MAX_SEARCH` values.
 MAX_BATCH: Final = 32
+
+# A search meets a re-index that begins at this very moment once, and not a second time.
+TRIES: Final = 3
 
 _Name = tuple[int, str]
 _Found = tuple[TokenView, ...] | ServiceError
@@ -263,6 +267,15 @@ class Reading:
         return results
 
     def _search(self, searches: list[_Search]) -> list[list[_Found] | Exception]:
+        for _ in range(TRIES):
+            try:
+                return self._searched_once(searches)
+            except FingerprintOutdated:
+                # Records went to a new version between Vault's answer and the database's.
+                continue
+        raise Unavailable("the keys are being rotated", code="rotation_under_way", retry_after=5.0)
+
+    def _searched_once(self, searches: list[_Search]) -> list[list[_Found] | Exception]:
         wanted = [(search, index, key) for search in searches for index, key in search.keys.items()]
         groups = (
             self._fingerprints.candidates([(search.data_class, key) for search, _, key in wanted])
@@ -296,14 +309,13 @@ class Reading:
 
 def _matching(tx: Transaction, searches: Sequence[_Search]) -> dict[bytes, list[MaskedRecord]]:
     """Records by fingerprint. A fingerprint is of one class, which is in what it was made of."""
+    groups = [
+        (search.data_class, group) for search in searches for group in search.digests.values()
+    ]
     return tx.records.by_fingerprint(
-        [
-            (search.data_class, each.digest)
-            for search in searches
-            for group in search.digests.values()
-            for each in group
-        ],
+        [(data_class, each.digest) for data_class, group in groups for each in group],
         MAX_MATCHES,
+        newest={data_class: group[0].key_version for data_class, group in groups},
     )
 
 

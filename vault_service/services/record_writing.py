@@ -1,7 +1,8 @@
 """Writing new records: insert each, or find the live one that it equals.
 
 Shared by all that makes records. Knows why a row did not take: its data key is from before a
-rotation, its customer is not there, or an expired record stands in its way and has to go.
+rotation, its fingerprint is of another version than its class is written under, its customer is
+not there, or an expired record stands in its way and has to go.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final
 from vault_service.domain.tokens import bucket_of
 from vault_service.services import bindings
 from vault_service.services.ports import MaskedRecord, NewRecord, Transaction
+from vault_service.services.reindex_ports import FingerprintOutdated
 
 FIRST_VERSION: Final = 1
 
@@ -38,6 +40,7 @@ def upsert(
 
     Raises:
         FloorRaised: a row was sealed under a KEK version that writes no more.
+        FingerprintOutdated: a class is written under another version than a row of it has.
     """
     stands = _offered(tx, rows)
     ended: dict[str, list[str]] = defaultdict(list)
@@ -48,6 +51,14 @@ def upsert(
     for row in pending:
         if row.wrapped_key.kek_version < floors.get(row.wrapped_key.kek, 0):
             raise FloorRaised(row.wrapped_key.kek)
+    versions = tx.fingerprints.versions()
+    outdated = {
+        row.data_class: versions[row.data_class]
+        for row in pending
+        if versions.get(row.data_class, row.fingerprint_version) != row.fingerprint_version
+    }
+    if outdated:
+        raise FingerprintOutdated(outdated)
     known = tx.customers.get([(row.bucket, row.customer) for row in pending])
     pending = [row for row in pending if row.customer in known]
     # What is left stands behind an expired record that the purge has not reached.

@@ -24,7 +24,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from vault_service.ledger.entries import Event
@@ -32,7 +32,7 @@ from vault_service.services.alarms import Alarms
 from vault_service.services.audit import Audit
 from vault_service.services.key_census import KeyCensus
 from vault_service.services.key_rotation import KeyRotation
-from vault_service.services.ports import Transaction, UnitOfWork
+from vault_service.services.ports import OutboxEntry, Transaction, UnitOfWork
 from vault_service.services.rewrapping import ACTOR, Rewrapping
 from vault_service.services.rotation_ports import KeyRotator, Reason, RotationRow, RotationState
 from vault_service.services.rotations import ask
@@ -56,6 +56,7 @@ class RotationWork:
         census: counts them.
         periods: the keys that are rotated by themselves, and how old a version may become.
         signing: those of the keys that sign.
+        indexes: keys that a command rotates (`reindexing`); what they retired is deleted here.
         audit: makes the entries.
         alarms: raises alarms.
         horizon: how long a backup is kept; retired versions are never deleted, if None.
@@ -75,6 +76,7 @@ class RotationWork:
         signing: frozenset[str],
         audit: Audit,
         alarms: Alarms,
+        indexes: frozenset[str] = frozenset(),
         horizon: timedelta | None = None,
         settle: timedelta = SETTLE,
         clock: Callable[[], float] = time.monotonic,
@@ -86,6 +88,7 @@ class RotationWork:
         self._census = census
         self._periods = periods
         self._signing = signing
+        self._indexes = indexes
         self._audit = audit
         self._alarms = alarms
         self._horizon = horizon
@@ -106,7 +109,7 @@ class RotationWork:
             self._looked = self._clock()
         with self._uow.begin(read_only=True) as tx:
             live = tx.rotations.live()
-        for rotation in live:
+        for rotation in (each for each in live if each.key not in self._indexes):
             row: RotationRow | None = rotation
             while row is not None and not stop.is_set():
                 row = self._step(row, stop)
@@ -136,7 +139,7 @@ class RotationWork:
         """
         if self._horizon is None:
             return
-        keys = sorted(self._periods.keys() - self._signing)
+        keys = sorted((self._periods.keys() - self._signing) | self._indexes)
         with self._uow.begin(read_only=True) as tx:
             due = tx.rotations.trimmable(keys, self._horizon)
         for row in due:
@@ -226,32 +229,39 @@ class RotationWork:
         return done
 
     def _certify(self, tx: Transaction, row: RotationRow, *, halted: bool) -> None:
-        now = tx.clock.now()
-        versions = {"from_version": row.from_version or 0, "to_version": row.target}
-        entries = self._audit.entries(
-            Event.ROTATION_CERTIFICATE,
-            ACTOR,
-            at=now,
-            key=row.key,
-            details={
-                **versions,
-                "rotation": row.id,
-                "total": row.total,
-                "rewrapped": row.rewrapped,
-                "remaining": 0,
-                "started_at": int((row.started_at or now).timestamp()),
-                "finished_at": int((row.finished_at or now).timestamp()),
-                "by": row.requested_by,
-            },
-        )
-        if row.key not in self._signing:
-            entries += self._audit.entries(
-                Event.VAULT_KEY_RETIRED,
-                ACTOR,
-                at=now,
-                key=row.key,
-                details={**versions, "min_decryption": row.target, "rotation": row.id},
-            )
-        tx.outbox.append(entries)
+        retired = row.key not in self._signing
+        tx.outbox.append(certificate(self._audit, ACTOR, row, at=tx.clock.now(), retired=retired))
         if halted:
             self._alarms.clear_in(tx, HALTED, ACTOR, subject=row.key, key=row.key)
+
+
+def certificate(
+    audit: Audit, by: str, row: RotationRow, *, at: datetime, retired: bool
+) -> list[OutboxEntry]:
+    """The entries at a rotation's end: its certificate, and that the older versions are retired."""
+    versions = {"from_version": row.from_version or 0, "to_version": row.target}
+    entries = audit.entries(
+        Event.ROTATION_CERTIFICATE,
+        by,
+        at=at,
+        key=row.key,
+        details={
+            **versions,
+            "rotation": row.id,
+            "total": row.total,
+            "rewrapped": row.rewrapped,
+            "remaining": 0,
+            "started_at": int((row.started_at or at).timestamp()),
+            "finished_at": int((row.finished_at or at).timestamp()),
+            "by": row.requested_by,
+        },
+    )
+    if retired:
+        entries += audit.entries(
+            Event.VAULT_KEY_RETIRED,
+            by,
+            at=at,
+            key=row.key,
+            details={**versions, "min_decryption": row.target, "rotation": row.id},
+        )
+    return entries

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from keys.fingerprint import KEY_PREFIX
 from vault_service.domain import tokens as names
 from vault_service.domain.actors import Action
 from vault_service.errors import InvalidInput, NotFound
@@ -98,7 +99,13 @@ class Rotations:
         """
         self._audit.require(caller, Action.ROTATE_KEYS)
         if key not in self._keys:
-            raise NotFound("there is no such key to rotate", code="vault_key_not_found")
+            raise NotFound(
+                "there is no such key to rotate",
+                code="vault_key_not_found",
+                hint="a fingerprint key is rotated by `vault-service keys reindex`"
+                if key.startswith(KEY_PREFIX)
+                else None,
+            )
         row, is_new = self._uow.run(lambda tx: ask(tx, self._audit, caller, key, Reason.ASKED))
         return shown(row), is_new
 

@@ -32,6 +32,7 @@ from vault_service.services import bindings, replay
 from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.context import Caller
 from vault_service.services.gather import Gather
+from vault_service.services.indexing import Indexing
 from vault_service.services.ports import (
     DataKeys,
     Fingerprinting,
@@ -50,6 +51,7 @@ from vault_service.services.record_writing import (
     leaf_of,
     upsert,
 )
+from vault_service.services.reindex_ports import FingerprintOutdated
 from vault_service.services.views import TokenizeAnswer, TokenView, token_view
 
 MAX_ITEMS: Final = 1000
@@ -142,6 +144,7 @@ class Tokenization:
         self._uow = uow
         self._data_keys = data_keys
         self._fingerprints = fingerprints
+        self._indexing = Indexing(uow=uow, fingerprints=fingerprints)
         self._audit = audit
         self._today = today
         self._singles = Gather[TokenizeRequest, TokenizeAnswer](self.run)
@@ -185,14 +188,18 @@ class Tokenization:
             self._write(live)
         return [work.answer or work.settle() for work in works]
 
-    def _fingerprint(self, works: Sequence[_Work]) -> None:
+    def _fingerprint(
+        self, works: Sequence[_Work], versions: Mapping[str, int] | None = None
+    ) -> None:
         """Give every item its fingerprint and every Idempotency-Key its claim."""
         items = [item for work in works for item in work.items]
         keyed = [work for work in works if work.request.idempotency_key is not None]
-        fingerprints = self._fingerprints.compute(
-            [(item.value.data_class, item.value.normalised) for item in items]
-            + [replay.bound(work.request.body) for work in keyed]
-        )
+        fingerprints = self._indexing.make(
+            [(item.value.data_class, item.value.normalised) for item in items],
+            lambda: [(item.bucket, item.item.customer, item.variant) for item in items],
+            others=[replay.bound(work.request.body) for work in keyed],
+            versions=versions,
+        ).current
         for item, fingerprint in zip(items, fingerprints, strict=False):
             item.digest, item.key_version = fingerprint.digest, fingerprint.key_version
         for work, fingerprint in zip(keyed, fingerprints[len(items) :], strict=True):
@@ -220,6 +227,10 @@ class Tokenization:
             except FloorRaised as floor:
                 # A rotation began while these keys waited in the pool.
                 self._data_keys.discard(floor.kek)
+                continue
+            except FingerprintOutdated as outdated:
+                # A re-index began, or another process has not heard of it yet.
+                self._fingerprint(works, outdated.versions)
                 continue
             for work, answer in answers:
                 work.answer = answer

@@ -124,6 +124,10 @@ _HELD: Final = b"""
 SELECT 1 FROM records AS r JOIN customers AS c ON c.bucket = r.bucket AND c.id = r.customer
 WHERE r.bucket = %b AND r.token = %b AND (r.held_until > now() OR c.held_until > now())
 """
+_OUTDATED: Final = b"""
+SELECT 1 FROM modifications AS m JOIN fingerprint_versions AS v ON v.class = m.class
+WHERE m.bucket = %b AND m.id = %b AND m.fingerprint_version <> v.version
+"""
 _APPLY: Final = b"SELECT token, version FROM apply_modification(%b, %b, %b)"
 _DESTROYED: Final = (
     b"envelope = NULL, wrapped_key = NULL, kek = NULL, kek_version = NULL, fingerprint = NULL,"
@@ -272,6 +276,10 @@ class SqlModifications:
     def held(self, bucket: int, token: str) -> bool:
         """Whether a legal hold keeps a record as it is."""
         return bool(self._session.rows(_HELD, (bucket, token)))
+
+    def outdated(self, bucket: int, modification: str) -> bool:
+        """Whether its fingerprint is of another version than its class is written under."""
+        return bool(self._session.rows(_OUTDATED, (bucket, modification)))
 
     def apply(self, bucket: int, modification: str, *, by: str) -> tuple[str, int] | None:
         """Make the value the record's next version; None where it may not be.

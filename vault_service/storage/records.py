@@ -9,13 +9,14 @@ values never deadlock.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from keys.data_keys import WrappedKey
 from vault_service.services.ports import MaskedRecord, NewRecord, SealedRecord, UpsertedRecord
+from vault_service.services.reindex_ports import FingerprintOutdated
 from vault_service.storage.activity import masked_segments, sealed_segments
 from vault_service.storage.bindings import binding
 from vault_service.storage.session import Row, Session
@@ -37,7 +38,7 @@ JOIN records AS r ON r.bucket = n.bucket AND r.token = n.token
 """
 
 # A role without SELECT on the sealed columns can run this: the conflict clause reads and writes
-# `expires_at` alone. An offered item drops out when its customer or its key version will not do.
+# `expires_at` alone. An offered item drops out when its customer or a key version will not do.
 _UPSERT: Final = (
     b"""
 INSERT INTO records AS r (
@@ -58,7 +59,9 @@ FROM unnest(
 )
 JOIN customers AS c ON c.bucket = o.bucket AND c.id = o.customer AND c.erased_at IS NULL
 LEFT JOIN key_floors AS f ON f.key = o.kek
+LEFT JOIN fingerprint_versions AS v ON v.class = o.class
 WHERE o.kek_version >= coalesce(f.min_version, 0)
+    AND o.fingerprint_version = coalesce(v.version, o.fingerprint_version)
 ORDER BY o.bucket, o.customer, o.class, o.fingerprint, o.variant
 ON CONFLICT (bucket, customer, class, fingerprint, variant) DO UPDATE
 SET expires_at = CASE
@@ -92,13 +95,16 @@ _PAGE: Final = (
     + LIVE
     + b" ORDER BY r.token LIMIT %(limit)b"
 )
+# A row for each, found or not, so that it tells which version its class is written under.
 _BY_FINGERPRINT: Final = (
-    b"SELECT n.fingerprint, r.* FROM unnest(%b::text[], %b::bytea[]) AS n (class, fingerprint)"
-    b" CROSS JOIN LATERAL (SELECT "
+    b"SELECT n.class, v.version, n.fingerprint, r.*"
+    b" FROM unnest(%b::text[], %b::bytea[]) AS n (class, fingerprint)"
+    b" LEFT JOIN fingerprint_versions AS v ON v.class = n.class"
+    b" LEFT JOIN LATERAL (SELECT "
     + MASKED
     + b" FROM records AS r WHERE r.fingerprint = n.fingerprint AND r.class = n.class AND "
     + LIVE
-    + b" ORDER BY r.bucket, r.token LIMIT %b) AS r"
+    + b" ORDER BY r.bucket, r.token LIMIT %b) AS r ON true"
 )
 _ERASE: Final = b"SELECT token, customer, class FROM erase_records(%b::smallint[], %b::text[])"
 _STANDING: Final = b"SELECT r.token, r.customer" + _NAMED + b"WHERE r.erased_at IS NULL"
@@ -222,9 +228,17 @@ class SqlRecords:
         return [masked_record(row) for row in rows]
 
     def by_fingerprint(
-        self, fingerprints: Sequence[tuple[str, bytes]], limit: int
+        self,
+        fingerprints: Sequence[tuple[str, bytes]],
+        limit: int,
+        *,
+        newest: Mapping[str, int] | None = None,
     ) -> dict[bytes, list[MaskedRecord]]:
-        """Live records by (class, fingerprint), at most `limit` for each."""
+        """Live records by (class, fingerprint), at most `limit` for each.
+
+        Raises:
+            FingerprintOutdated: a class is written under a later version than the newest of these.
+        """
         if not fingerprints:
             return {}
         distinct = list(dict.fromkeys(fingerprints))
@@ -233,8 +247,14 @@ class SqlRecords:
             ([name for name, _ in distinct], [digest for _, digest in distinct], limit),
         )
         found: dict[bytes, list[MaskedRecord]] = defaultdict(list)
-        for digest, *row in rows:
-            found[digest].append(masked_record(tuple(row)))
+        later: dict[str, int] = {}
+        for data_class, version, digest, *row in rows:
+            if newest and version is not None and version > newest.get(data_class, version):
+                later[data_class] = version
+            if row[1] is not None:
+                found[digest].append(masked_record(tuple(row)))
+        if later:
+            raise FingerprintOutdated(later)
         return dict(found)
 
     def erase(self, names: Sequence[tuple[int, str]]) -> dict[str, tuple[str, str]]:

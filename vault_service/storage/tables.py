@@ -445,6 +445,15 @@ idempotency: Final = Table(
     Index("ix_idempotency_created_at", "created_at"),
 )
 
+# The one version of its fingerprint key that a class is written under; any, without a row.
+fingerprint_versions: Final = Table(
+    "fingerprint_versions",
+    metadata,
+    Column("class", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    _time("since", nullable=False, now=True),
+)
+
 # How far each part of a re-encryption is; the schema's owner alone has rights on it.
 reencryptions: Final = Table(
     "reencryptions",

@@ -27,6 +27,7 @@ from vault_service.storage.durability import check_durability, check_schema
 from vault_service.storage.erasures import SqlErasures
 from vault_service.storage.evidence import SqlEvidence
 from vault_service.storage.failures import Contended
+from vault_service.storage.fingerprints import SqlFingerprints
 from vault_service.storage.holds import SqlHolds
 from vault_service.storage.honeytokens import SqlHoneytokens
 from vault_service.storage.idempotency import SqlIdempotency
@@ -239,6 +240,11 @@ class SqlTransaction:
     def webhooks(self) -> SqlWebhooks:
         """Messages to the company's own systems."""
         return SqlWebhooks(self._session)
+
+    @property
+    def fingerprints(self) -> SqlFingerprints:
+        """Versions of fingerprints."""
+        return SqlFingerprints(self._session)
 
     @property
     def reencryptions(self) -> SqlReencryptions:
