@@ -1,0 +1,73 @@
+"""Overload, memory, and who used the processors."""
+
+from __future__ import annotations
+
+from bench.results import Row
+from bench.running import TOKENIZE, Bench, expected
+from bench.stack import cpu_seconds, descendants, memory_mib
+
+
+def overload(bench: Bench) -> None:
+    """Four times the load that it carries; then as much as it carries, to see it recover."""
+    best = max(
+        (row.per_second for row in bench.result.rows if row.case == TOKENIZE), default=1000.0
+    )
+    seconds = max(6.0, bench.seconds)
+    sent = bench.singles(int(best * 4 * (seconds + 1)))
+    load = bench.loader.run(
+        bench.stack,
+        (request for request, _ in sent),
+        clients=512,
+        seconds=seconds,
+        rate=best * 4,
+        by="billing",
+        keep=True,
+    )
+    bench.remember(load, sent)
+    shed = int(load.report["statuses"].get("503", 0))
+    bad = load.failures - shed
+    bench.show(
+        Row(
+            case="overload, 4 times the best rate", records=bench.records, clients=512,
+            per_second=load.per_second, p50=load.ms("p50"), p95=load.ms("p95"), p99=load.ms("p99"),
+            errors=bad + int(load.report["without_retry_after"]),
+            floor=best, floor_name="best single tokenize", target=0.8,
+            note=f"{shed} shed",
+        )
+    )  # fmt: skip
+    bench.result.facts["overload: requests shed with 503"] = shed
+    bench.result.facts["overload: p99 of those admitted, ms (at most 1,000)"] = load.ms("p99")
+    after = bench.singles(expected(bench, best, seconds=4.0))
+    calm = bench.loader.run(
+        bench.stack,
+        (request for request, _ in after),
+        clients=64,
+        seconds=4.0,
+        warm=0.0,
+        by="billing",
+        keep=True,
+    )
+    bench.remember(calm, after)
+    bench.row("after the overload: " + TOKENIZE, calm, 64, floor=best, floor_name="before it")
+
+
+def memory(bench: Bench, when: str) -> None:
+    """Tell the memory of the workers."""
+    pids = bench.stack.workers()
+    now = [round(memory_mib(pid), 1) for pid in pids]
+    peak = [round(memory_mib(pid, "VmHWM"), 1) for pid in pids]
+    bench.result.facts[f"memory of each worker {when}, MiB (peak)"] = (
+        f"{', '.join(map(str, now))} ({', '.join(map(str, peak))})"
+    )
+
+
+def cpu(bench: Bench) -> dict[str, float]:
+    """How long each part has computed so far."""
+    stack = bench.stack
+    postgres = stack.pid_of("postgres")
+    return {
+        "service": sum(map(cpu_seconds, stack.workers())),
+        "PostgreSQL": sum(map(cpu_seconds, [postgres, *descendants(postgres)])),
+        "Vault": cpu_seconds(stack.pid_of("vault")),
+        "worker": cpu_seconds(stack.pid_of("worker")),
+    }
