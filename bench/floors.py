@@ -240,7 +240,7 @@ def rewrapping(reached: Reached, names: list[tuple[int, str, str]], size: int) -
         place += size
         fresh = transit.rewrap(CONTACT_KEK, [wrapped for _, _, wrapped in part])
         link.execute(
-            "UPDATE records AS t SET wrapped_key = n.wrapped, kek_version = n.version"
+            "UPDATE bench.records AS t SET wrapped_key = n.wrapped, kek_version = n.version"
             " FROM unnest(%b::text[], %b::integer[], %b::smallint[], %b::text[])"
             " AS n (wrapped, version, bucket, token)"
             " WHERE t.bucket = n.bucket AND t.token = n.token",

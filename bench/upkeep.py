@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from uuid_utils import uuid7
 
@@ -51,13 +51,24 @@ def growth(bench: Bench, small: int, large: int) -> None:
         )
 
 
+# Into the floors' copy of the table: what the bare loop rewraps is bound to nothing afterwards.
+_COLUMNS: Final = (
+    "bucket, token, customer, class, format, variant, mask, fingerprint, fingerprint_version,"
+    " envelope, wrapped_key, kek, kek_version"
+)
+_COPY: Final = (
+    f"INSERT INTO bench.records ({_COLUMNS})"  # noqa: S608 -- names of columns
+    f" SELECT {_COLUMNS} FROM records WHERE kek = %s LIMIT 20000"
+    " RETURNING bucket, token, wrapped_key"
+)
+
+
 def rotation(bench: Bench, *, limit: float) -> None:
     """Rotate a key-encryption key while callers write; the rewrap against its bare loop."""
     with bench.reached.link() as link:
-        names = link.execute(
-            "SELECT bucket, token, wrapped_key FROM records WHERE kek = %s LIMIT 20000",
-            (floors.CONTACT_KEK,),
-        ).fetchall()
+        names = link.execute(_COPY, (floors.CONTACT_KEK,)).fetchall()
+    if not names:
+        raise BenchError("there are no filled records to rewrap")
     floor = floors.loops(
         floors.rewrapping, bench.reached, names, 200, processes=1, seconds=bench.seconds
     )
