@@ -158,7 +158,7 @@ def test_d5_a_grant_that_is_denied_its_second_approval_never_lived(
         approved, denied = threads(
             [
                 partial(stage.disclosures.approve, stage.caller("officer-2"), view.id),
-                partial(stage.disclosures.deny, stage.caller("officer-3"), view.id),
+                partial(stage.disclosures.deny, stage.caller("officer-3"), view.id, comment="no"),
             ]
         )
         assert isinstance(approved, Conflict) != isinstance(denied, Conflict)

@@ -240,7 +240,7 @@ def test_a_rotation_survives_kills_and_nobody_notices(stage: Stage, tmp_path: Pa
     rng = random.Random(campaign.seed(3))  # noqa: S311 -- a campaign repeats itself
     count = campaign.rounds(5_000)
     stage.sql("DELETE FROM rotations")
-    stage.sql("DELETE FROM records WHERE kek = %s", [KEY])
+    stage.without_records(KEY)
     customer = stage.customer()
     items = [
         TokenizeItem(data_class="email_address", customer=customer, value=f"r{n}@example.com")

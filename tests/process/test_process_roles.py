@@ -91,7 +91,9 @@ def test_each_process_serves_its_own_calls_only(
     for operation in operations(ProcessRole.ALL):
         answer: Answer = process.call(operation.method, named(operation.path))
         if operation.served_by(role):
-            assert answer.status == 401, (operation.name, answer.raw)
+            # What is signed has no key to ask for, and is asked for its body first.
+            asked = 400 if operation.signed else 401
+            assert answer.status == asked, (operation.name, answer.raw)
         else:
             assert answer.status in (404, 405), (operation.name, answer.raw)
     documented = process.call("GET", "/openapi.json").body["paths"]

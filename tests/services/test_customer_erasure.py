@@ -239,7 +239,7 @@ def test_rivals_leave_each_other_alone(stage: Stage, customer: str) -> None:
     with stage.told(Event.CUSTOMER_ERASED) as entries:
         for _ in range(3):
             threads([lambda: worker(stage).run(threading.Event())] * 2)
-    assert [entry.customer for entry in entries] == [customer]
+    assert [entry.customer for entry in entries].count(customer) == 1
 
 
 def test_a_rival_has_it(stage: Stage, customer: str) -> None:

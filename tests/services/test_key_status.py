@@ -25,7 +25,7 @@ STOP = threading.Event()
 @pytest.fixture(autouse=True)
 def clean(stage: Stage) -> None:
     """Values and counts of other stories are out of the way."""
-    stage.sql("DELETE FROM records WHERE kek = %s", [KEY])
+    stage.without_records(KEY)
     stage.sql("DELETE FROM rotations")
     stage.sql("DELETE FROM key_census")
 

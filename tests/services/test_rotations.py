@@ -27,7 +27,7 @@ STOP = threading.Event()
 @pytest.fixture(autouse=True)
 def clean(stage: Stage) -> None:
     """Values of other stories, some of them broken on purpose, are out of the way."""
-    stage.sql("DELETE FROM records WHERE kek = %s", [KEY])
+    stage.without_records(KEY)
     stage.sql("DELETE FROM rotations")
 
 
@@ -187,7 +187,7 @@ def test_a_rotation_leaves_nothing_under_the_old_version(stage: Stage, work: Any
 
 def test_evidence_and_comments_are_rewrapped_too(stage: Stage, work: Any) -> None:
     """What officers read opens after its key was rotated and the old version retired."""
-    stage.sql("TRUNCATE disclosures, recipients CASCADE")
+    stage.sql("TRUNCATE disclosures, recipients, holds, evidence_documents CASCADE")
     grant = stage.disclosures.create(
         stage.caller("requester"), draft(stage.card(stage.customer())), is_draft=False
     )

@@ -417,6 +417,16 @@ class Stage:
             cursor = link.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else cursor.rowcount
 
+    def without_records(self, kek: str) -> None:
+        """Delete the records under a key, with what refers to them: as if none had been made."""
+        for table in ("record_versions", "modifications"):
+            self.sql(
+                f"DELETE FROM {table} AS t USING records AS r"  # noqa: S608 -- of these two
+                " WHERE r.bucket = t.bucket AND r.token = t.token AND r.kek = %s",
+                [kek],
+            )
+        self.sql("DELETE FROM records WHERE kek = %s", [kek])
+
     def outbox(self, *events: Event) -> list[Entry]:
         """The ledger's entries in the order of their ids, of some events or all."""
         entries = self._written().values()

@@ -234,7 +234,7 @@ def _looked_up(tx: Transaction, row: DisclosureRow | None) -> Scope | None:
         return None
     if row.tokens is None:
         return Scope(customer=row.customer, classes=row.classes or ())
-    found = tx.records.masked([(tokens.bucket_from_token(token), token) for token in row.tokens])
+    found = tx.records.masked([(tokens.bucket_of_value(token), token) for token in row.tokens])
     if not found:
         return None
     return Scope(
