@@ -231,6 +231,8 @@ def _responses(operation: Operation, named: Mapping[type, Any]) -> dict[str, Any
     statuses = {401, 403, 422, 429, 500, 503}
     if operation.body is not None or operation.takes is not None:
         statuses |= {400, 413, 415}
+    if operation.takes is not None:
+        statuses.add(411)
     if operation.query is not None:
         statuses.add(400)
     if _path_names(operation.path) or operation.codes:
