@@ -49,7 +49,7 @@ def test_a_card_goes_in_and_only_its_mask_is_seen(cli: Cli, token: str) -> None:
     customer = shown.body["customer"]
     assert shown.body["mask"]["number"] == "555555******4444"
     listed = cli("tokens", "list", customer)
-    assert [each["id"] for each in listed.body["items"]] == [token]
+    assert token in [each["id"] for each in listed.body["items"]]
     found = cli("tokens", "search", "--class", "payment_card", typed=f"{NUMBER}\n4111111111111112")
     assert found.code == ExitCode.SOME_FAILED
     assert token in [each["id"] for each in found.body["results"][0]["tokens"]]
