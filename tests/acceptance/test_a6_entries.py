@@ -70,7 +70,7 @@ def live(stage: Stage) -> None:
     """A day in the life of a vault, with everything that can happen in it."""
     billing, officer, boss = (stage.caller(who) for who in ("billing", "officer-1", "operator"))
     requester = stage.caller("requester")
-    stage.sql("DELETE FROM policies")
+    stage.sql("TRUNCATE policies CASCADE")
     stage.services.lifecycle.started()
     customer = stage.customer(name("crm"))
     token = stage.card(customer)

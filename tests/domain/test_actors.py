@@ -38,11 +38,11 @@ ALLOWED = {
     " determine_disclosure decide_disclosure revoke_disclosure confirm_key read_principals"
     " record_recipient read_recipients open_evidence read_transparency place_hold release_hold"
     " read_hold read_holds plant_honeytokens read_policies erase_customer read_erasures"
-    " review_access read_access_reviews",
+    " review_access read_access_reviews read_usage",
     Role.AUDITOR: "read_evidence read_principals read_keys read_rotations read_ledger"
-    " read_transparency read_holds read_policies read_erasures read_access_reviews",
+    " read_transparency read_holds read_policies read_erasures read_access_reviews read_usage",
     Role.OPERATOR: "manage_principals read_principals read_keys rotate_keys read_rotations"
-    " read_policies manage_webhooks read_access_reviews",
+    " read_policies manage_webhooks read_access_reviews read_usage",
 }
 
 

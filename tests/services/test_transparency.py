@@ -120,13 +120,13 @@ def test_what_no_policy_of_the_time_has_is_other(stage: Stage, year: int) -> Non
     """A policy that cannot be read adds no rows, and loses no counts."""
     total = shown(report(stage, year))
     kept = stage.sql("SELECT version, name, body, first_seen_at FROM policies")
-    stage.sql("DELETE FROM policies")
+    stage.sql("TRUNCATE policies CASCADE")
     stage.sql(
         "INSERT INTO policies (version, name, body, first_seen_at)"
         " VALUES ('broken', 'n', 'schema = ', '2005-01-01')"
     )
     found = report(stage, year)
-    stage.sql("DELETE FROM policies")
+    stage.sql("TRUNCATE policies CASCADE")
     for row in kept:
         stage.sql(
             "INSERT INTO policies (version, name, body, first_seen_at) VALUES (%s, %s, %s, %s)", row
