@@ -598,6 +598,8 @@ principals: Final = Table(
     ),
     CheckConstraint("state IN ('active', 'disabled')", name="state"),
     CheckConstraint("cardinality(roles) > 0", name="has_role"),
+    # Whether a review has passed is asked with each credential of an officer.
+    Index("ix_principals_review_due", "review_due"),
 )
 
 api_keys: Final = Table(
