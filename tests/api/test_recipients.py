@@ -60,6 +60,18 @@ def test_a_recipient_is_named_in_one_way(
     assert problem["errors"][0]["pointer"] == pointer
 
 
+def test_explain_leaves_it_to_the_policy_what_a_recipient_lacks(
+    send: Post, recording: Recording
+) -> None:
+    """Everything that is missing is told at once, the recipient's kind and name among it."""
+    for recipient in ({}, {"kind": "court"}, {"name": "B"}):
+        response = send("POST", "/v1/disclosures/explain", DRAFT | {"recipient": recipient})
+        assert response.status_code == 200
+        (draft,) = recording.last["positional"]
+        assert draft.recipient_kind == recipient.get("kind", "")
+        assert draft.recipient_name == recipient.get("name", "")
+
+
 def test_a_package_is_answered_without_results(send: Post, recording: Recording) -> None:
     """One JWE and the receipt."""
     receipt = Receipt(

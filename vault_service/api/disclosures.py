@@ -45,11 +45,11 @@ _COMMENT: Final = {"comment": "checked against the case file"}
 _STEP_CODES: Final = ("disclosure_not_found",)
 
 
-def _check_recipient(recipient: Recipient) -> None:
+def _check_recipient(recipient: Recipient, *, complete: bool) -> None:
     """Return if a recipient is named in one way.
 
     Raises:
-        InvalidInput: in both ways, or in none.
+        InvalidInput: in both ways, or, where it must be `complete`, in none.
     """
     if recipient.id is not None:
         if recipient.kind is not None or recipient.name is not None:
@@ -59,16 +59,17 @@ def _check_recipient(recipient: Recipient) -> None:
                 pointer="/recipient",
             )
         return
-    for name in ("kind", "name"):
+    for name in ("kind", "name") if complete else ():
         if getattr(recipient, name) is None:
             raise InvalidInput(
                 "a required field is missing", code="field_missing", pointer=f"/recipient/{name}"
             )
 
 
-def _draft(body: DisclosureIn) -> DisclosureDraft:
+def _draft(body: DisclosureIn, *, complete: bool = True) -> DisclosureDraft:
+    """What a body asks for; without `complete` the policy says what its recipient lacks."""
     recipient = body.recipient
-    _check_recipient(recipient)
+    _check_recipient(recipient, complete=complete)
     return DisclosureDraft(
         ground=body.ground,
         category=body.category,
@@ -126,7 +127,9 @@ def create_disclosure(call: Call[DisclosureIn, None]) -> Answer:
 )
 def explain_disclosure(call: Call[DisclosureIn, None]) -> Answer:
     """Explain what the policy says."""
-    decision = present(call.served.disclosures).explain(call.caller, _draft(call.body))
+    decision = present(call.served.disclosures).explain(
+        call.caller, _draft(call.body, complete=False)
+    )
     return Answer(body=views.explanation(decision))
 
 
