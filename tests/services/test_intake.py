@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from keys.errors import VaultUnavailable
+from keys.fingerprint import Fingerprint
 from tests.support.communications import chunks, contents
 from tests.support.faults import NoDataKeys, rebuilt
 from tests.support.mail import MAILBOX, Relay, holding, known, letter, use
-from tests.support.whole import Stage, card, name, refusal
+from tests.support.whole import Stage, card, name, present, refusal
 from vault_service.domain.mail_trust import Trust
 from vault_service.errors import InvalidInput, Unavailable
 from vault_service.outbound import MailRelay
@@ -161,6 +163,30 @@ def test_what_is_not_plain_is_left_to_a_person(
     _, address, _ = known(stage, telephone="+49 30 901820", payment_card=card())
     taken = take(intake, letter(address, text.replace("{year}", str(year))))
     assert sorted(each.state for each in changes(stage, taken)) == states
+
+
+def test_what_is_asked_for_is_fingerprinted_once(stage: Stage, intake: Intake) -> None:
+    """The good and the bad are parted, and opened, by one question to Vault."""
+    real = present(stage.services.modifications)
+    asked: list[int] = []
+
+    class Counting:
+        def compute(self, items: Sequence[tuple[str, bytes]], **more: Any) -> list[Fingerprint]:
+            asked.append(len(items))
+            return real._proposals._indexing._fingerprints.compute(items, **more)
+
+        def older(self, *given: Any) -> list[list[Fingerprint]]:
+            return real._proposals._indexing._fingerprints.older(*given)
+
+    _, address, _ = known(stage, telephone="+49 30 901820", contact_name="Ada")
+    counting = rebuilt(intake, modifications=rebuilt(real, fingerprints=Counting()))
+    text = (
+        "Change: telephone\nNew: +49 30 227 0\nChange: telephone\nNew: no number\n"
+        "Change: name\nNew: Ada\nChange: e-mail\nNew: b@example.com\n"
+    )
+    taken = take(counting, letter(address, text))
+    assert sorted(each.state for each in changes(stage, taken)) == ["open", "proposed", "proposed"]
+    assert asked == [3]
 
 
 def test_a_stranger_changes_nothing(stage: Stage, intake: Intake) -> None:

@@ -41,8 +41,10 @@ from vault_service.services.ports import (
 from vault_service.services.proposals import (
     FloorRaised,
     ModificationDraft,
+    Prints,
     Problems,
     Proposals,
+    Targets,
     bound,
     check_floor,
 )
@@ -105,7 +107,9 @@ class Modifications:
         if not 1 <= len(drafts) <= MAX_ITEMS:
             raise InvalidInput(f"1 to {MAX_ITEMS} changes at once", code="batch_size")
         problems: Problems = {}
-        opened = self._open(caller, drafts, problems, once=None) or {}
+        targets = self._proposals.targets(drafts, problems)
+        prints = self._proposals.compare(targets, problems)
+        opened = self._open(caller, drafts, targets, prints, once=None) or {}
         self._look(caller, opened.values())
         return [(opened | problems)[index] for index in range(len(drafts))]
 
@@ -127,12 +131,17 @@ class Modifications:
                 not received.
         """
         unread: Problems = {}
-        self._proposals.compare(self._proposals.targets(drafts, unread), unread)
-        good = [draft for index, draft in enumerate(drafts) if index not in unread]
+        targets = self._proposals.targets(drafts, unread)
+        prints = self._proposals.compare(targets, unread)
+        asked = list(drafts)
         if unread:
-            plain = drafts[next(iter(unread))]
-            good.append(replace(plain, data_class=None, value=None, token=None))
-        opened = self._open(part, good, {}, once=once)
+            plain = replace(drafts[next(iter(unread))], data_class=None, value=None, token=None)
+            wrong: Problems = {}
+            self._proposals.targets([plain], wrong)
+            _raise_first(wrong)
+            targets[len(asked)] = None
+            asked.append(plain)
+        opened = self._open(part, asked, targets, prints, once=once)
         if opened is None:
             return None
         _raise_first(opened)
@@ -142,7 +151,8 @@ class Modifications:
         self,
         caller: Caller | str,
         drafts: Sequence[ModificationDraft],
-        problems: Problems,
+        targets: Targets,
+        prints: Prints,
         *,
         once: tuple[int, str] | None,
     ) -> Opened | None:
@@ -150,12 +160,9 @@ class Modifications:
 
         What is of one message is opened as a whole: its first problem is raised.
         """
-        targets = self._proposals.targets(drafts, problems)
         by = caller.principal.id if isinstance(caller, Caller) else caller
         for _ in range(MAX_TRIES):
-            rows = self._proposals.rows(by, drafts, targets, problems)
-            if once is not None:
-                _raise_first(problems)
+            rows = self._proposals.rows(by, drafts, targets, prints)
             try:
                 return self._uow.run(partial(self._insert, caller=caller, rows=rows, once=once))
             except FloorRaised as floor:

@@ -184,10 +184,13 @@ class Proposals:
         opened_by: str,
         drafts: Sequence[ModificationDraft],
         targets: Targets,
-        problems: Problems,
+        prints: Prints,
     ) -> dict[int, NewModification]:
-        """The rows of a batch, each with its value sealed."""
-        prints = self.compare(targets, problems)
+        """The rows of a batch, each with its value sealed.
+
+        Raises:
+            VaultUnavailable: there are no data keys.
+        """
         customers = {index: drafts[index].customer for index in targets}
         sealed = self.seal(targets, customers, prints)
         rows: dict[int, NewModification] = {}
