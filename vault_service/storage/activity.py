@@ -29,7 +29,7 @@ SELECT id FROM record_activity(
 )
 """
 _HEAD: Final = (
-    b"SELECT s.month, s.id, s.first_at, s.last_at, octet_length(s.marks)"
+    b"SELECT s.month, s.id, s.first_at, s.last_at, octet_length(s.marks), now()"
     b" FROM activity_segments AS s WHERE s.bucket = %(bucket)b AND s.customer = %(customer)b"
     b" AND s.month >= %(low)b::date AND s.month <= %(high)b::date"
 )
@@ -114,11 +114,13 @@ class SqlActivity:
                 "limit": limit,
             },
         )
+        if rows:
+            self._session.learn(rows[0][-1])
         return [
             SegmentHead(
                 month=month, id=name, first_at=first, last_at=last, entries=size // MARK_BYTES
             )
-            for month, name, first, last, size in rows
+            for month, name, first, last, size, _ in rows
         ]
 
     def marks(self, bucket: int, names: Sequence[tuple[date, str]]) -> dict[str, bytes]:
