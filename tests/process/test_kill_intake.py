@@ -5,6 +5,7 @@ The suite kills a few times; `scripts/campaign kill-intake --rounds 50 --seed N`
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import signal
@@ -22,7 +23,9 @@ import pytest
 
 from keys import spool
 from tests.process import campaign
+from tests.support.command import Cli, Ended, credentials_file
 from tests.support.mail import MAILBOX, code, letter, lmtp, original
+from tests.support.receiver import receiving
 from tests.support.running import Running, environment_of, free_port
 from tests.support.whole import Stage, admin_of, name
 from vault_service.settings import ProcessRole
@@ -30,6 +33,7 @@ from vault_service.settings import ProcessRole
 MIB = 1024 * 1024
 # What the issue allows; measured are about 150.
 MOST = 200 * MIB
+HOOKS = "whsec_" + base64.b64encode(b"between vault and billing, 24+ ").decode()
 
 
 class Process:
@@ -194,33 +198,60 @@ def test_hostile_messages_fill_no_memory(intake: Process) -> None:
 
 
 def test_a_telephone_changes_from_a_message_to_billing(
-    intake: Process, start_service: Callable[..., Running]
+    intake: Process, start_service: Callable[..., Running], tmp_path: Path
 ) -> None:
-    """M1, over HTTP alone: two people look at it, and billing's token never changes."""
+    """M1, by commands alone: two people look at it, and billing's token never changes."""
     service = start_service(workers=1)
-    customer, address = service.customer(), f"{name()}@example.com"
-    tokens = []
+    cli = Cli(credentials_file(tmp_path, service.base_url, service.keys))
+    reference, address = name("crm"), f"{name()}@example.com"
+    tokens = {}
     for data_class, value in (("email_address", address), ("telephone", "+49 30 901820")):
-        body = {"class": data_class, "customer": customer, "value": value}
-        tokens.append(service.call("POST", "/v1/tokens", body, by="billing").body["id"])
+        made = cli(
+            "tokens", "create", "--class", data_class, "--external-ref", reference,
+            "--as", "billing", typed=value,
+        )  # fmt: skip
+        assert made.code == 0, made.err
+        tokens[data_class] = made.body["id"]
+    token = tokens["telephone"]
     with lmtp(intake.port) as link:
         text = "Change: telephone\nNew: +49 30 227 99\n"
         assert code(link, letter(address, text), sender=address) == 250
-    page = service.call("GET", f"/v1/modifications?customer={customer}", by="support").body
-    (change,) = page["items"]
-    assert (change["source"], change["token"], change["state"]) == ("mail", tokens[1], "proposed")
-    mail = service.call("GET", f"/v1/tokens/{change['ticket']}", by="support").body
-    assert (mail["class"], mail["mask"]["trust"]) == ("communication", "unknown")
-    where = f"/v1/modifications/{change['id']}"
-    assert service.call("POST", f"{where}/apply", {}, by="support").status == 409
-    confirmed = service.call("POST", f"{where}/confirm", {"how": "called_back"}, by="support")
-    assert confirmed.status == 200, confirmed.raw
-    assert service.call("POST", f"{where}/apply", {}, by="support").status == 403
-    assert service.call("POST", f"{where}/apply", {}, by="support-2").status == 200
-    record = service.call("GET", f"/v1/tokens/{tokens[1]}", by="support").body
-    assert (record["id"], record["version"]) == (tokens[1], 2)
-    told = service.sql("SELECT body FROM webhook_outbox WHERE type = 'token.updated'")
-    assert any(tokens[1].encode() in bytes(body) for (body,) in told)
+    waiting = cli("modifications", "list", "--state", "proposed", "--as", "support").body["items"]
+    (change,) = [each for each in waiting if each["token"] == token]
+    assert (change["source"], change["second_person"]) == ("mail", True)
+    assert (change["present"]["number"], change["proposed"]["number"]) == (
+        "+49******20",
+        "+49******99",
+    )
+    message = cli("communications", "show", change["ticket"], "--as", "support").body
+    assert message["customer"] == change["customer"]
+    assert (message["mask"]["from"], message["mask"]["trust"]) == (
+        f"{address[0]}***@example.com",
+        "unknown",
+    )
+
+    def step(word: str, *more: str, by: str = "support") -> Ended:
+        return cli("modifications", word, change["id"], *more, "--as", by)
+
+    assert step("apply").error == "identity_not_confirmed"
+    assert step("confirm", "--how", "called_back").body["state"] == "confirmed"
+    assert step("apply").error == "second_person_needed"
+    with receiving() as billing:
+        assert step("apply", by="support-2").body["state"] == "applied"
+        hooks = {
+            "VAULT_SERVICE_WEBHOOK_URLS": f"token={billing.url}",
+            "VAULT_SERVICE_WEBHOOK_SECRETS": HOOKS,
+        }
+        once = cli.ended(cli.start("worker", "--once", environment=service.environment | hooks))
+        assert once.code == 0, once.err
+    told = [got for got in billing.got if got.said["data"].get("id") == token]
+    assert [(got.said["type"], got.said["data"]["version"]) for got in told] == [
+        ("token.updated", 2)
+    ]
+    assert told[0].signed_with(HOOKS)
+    assert b"227" not in told[0].body
+    read = cli("tokens", "show", token, "--as", "billing").body
+    assert (read["id"], read["version"], read["mask"]) == (token, 2, change["proposed"])
 
 
 def test_one_message_through_a_pipe(stage: Stage) -> None:
