@@ -8,12 +8,14 @@ revocation, shredding and retirement act at once, and Vault's audit log sees eve
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
@@ -129,6 +131,15 @@ class DataKeyPool:
         self._clock = clock
         self._lock = threading.Lock()
         self._shelves: dict[str, _Shelf] = {}
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="data-keys")
+
+    def prepare(self, kek: str, count: int) -> None:
+        """Have Vault wrap, aside, what a `take` of so many will lack; returns at once.
+
+        What nobody takes then waits in the pool as any other. Whoever takes meanwhile waits for
+        it, and is told where it failed.
+        """
+        self._ahead.submit(self._prepare, kek, min(count, MAX_READY))
 
     def take(self, kek: str, count: int) -> list[DataKey]:
         """Return `count` data keys that nobody else gets.
@@ -154,6 +165,18 @@ class DataKeyPool:
                 amount = self._amount(shelf, count)
             self._refill(kek, shelf, refill, epoch, amount)
 
+    def _prepare(self, kek: str, count: int) -> None:
+        shelf = self._shelf(kek)
+        with shelf.changed:
+            self._drop_stale(shelf)
+            if shelf.refill is not None or len(shelf.ready) >= count:
+                return
+            refill = shelf.refill = _Refill()
+            epoch = shelf.epoch
+            amount = self._amount(shelf, count)
+        with contextlib.suppress(KeysError):  # those who wait for it have it in `refill`
+            self._refill(kek, shelf, refill, epoch, amount)
+
     def discard(self, kek: str | None = None) -> None:
         """Drop the ready keys of one KEK, or of all; a rotation begins with this."""
         with self._lock:
@@ -168,6 +191,12 @@ class DataKeyPool:
             return self._shelves.setdefault(kek, _Shelf())
 
     def _take_ready(self, shelf: _Shelf, count: int) -> list[DataKey] | None:
+        self._drop_stale(shelf)
+        if len(shelf.ready) < count:
+            return None
+        return [shelf.ready.popleft()[1] for _ in range(count)]
+
+    def _drop_stale(self, shelf: _Shelf) -> None:
         oldest = self._clock() - self._max_age
         stale = 0
         while shelf.ready and shelf.ready[0][0] <= oldest:
@@ -176,9 +205,6 @@ class DataKeyPool:
         if stale:  # more was prepared than used: prepare less
             shelf.size = max(SMALLEST_REFILL, shelf.size - stale)
             shelf.used_up = False
-        if len(shelf.ready) < count:
-            return None
-        return [shelf.ready.popleft()[1] for _ in range(count)]
 
     def _amount(self, shelf: _Shelf, count: int) -> int:
         if shelf.used_up:  # the last refill was gone before its age: prepare more
@@ -261,7 +287,12 @@ class Unwrapper:
         found: dict[int, Secret | CiphertextRejected] = {}
         for kek, indexes in by_kek.items():
             texts = [wrapped[index].ciphertext for index in indexes]
-            results = self._line(kek).submit_many(texts, UNWRAP_WAIT)
+            # More than one request holds has nothing to share, and would hold up who waits behind.
+            results: Sequence[Secret | Exception] = (
+                self._transit.decrypt(kek, texts)
+                if len(texts) > MAX_BATCH
+                else self._line(kek).submit_many(texts, UNWRAP_WAIT)
+            )
             found.update(zip(indexes, map(_key_or_refusal, results), strict=True))
         return [found[index] for index in range(len(wrapped))]
 

@@ -11,6 +11,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
@@ -57,12 +58,17 @@ class TransitOperations:
         client: an hvac client made by keys.transit.
         mount: where Transit is mounted.
         budget: seconds for a whole call, however many requests it takes.
+        aside: sends the parts of a large batch, as many at once as it has threads; one after
+            the other without it.
     """
 
-    def __init__(self, client: Any, *, mount: str, budget: float) -> None:
+    def __init__(
+        self, client: Any, *, mount: str, budget: float, aside: Executor | None = None
+    ) -> None:
         self._client = client
         self._mount = checked_mount(mount)
         self._budget = budget
+        self._aside = aside
 
     def encrypt(self, key: str, plaintexts: Sequence[Secret]) -> list[str]:
         """Return each plaintext as Transit ciphertext under the newest version of `key`.
@@ -256,14 +262,19 @@ class TransitOperations:
     ) -> list[Item]:
         path = f"{operation}/{checked_key(key)}{suffix}"
         until = Deadline(self._budget)
-        results: list[Item] = []
-        for start in range(0, len(items), MAX_BATCH):
-            part = items[start : start + MAX_BATCH]
+
+        def ask(part: Sequence[Mapping[str, str]]) -> list[Item]:
             answer = self._post(path, {"batch_input": part, **(extra or {})}, BatchAnswer, until)
             if len(answer.data.batch_results) != len(part):
                 raise VaultUnavailable("vault answered in a wrong form", reason=Outage.UNREADABLE)
-            results += answer.data.batch_results
-        return results
+            return answer.data.batch_results
+
+        if len(items) <= MAX_BATCH:
+            return ask(items) if items else []
+        parts = [items[start : start + MAX_BATCH] for start in range(0, len(items), MAX_BATCH)]
+        # Where a part fails, what has not been sent by then is not sent any more.
+        answers = map(ask, parts) if self._aside is None else self._aside.map(ask, parts)
+        return [result for part in answers for result in part]
 
 
 def checked_key(name: str) -> str:

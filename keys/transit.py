@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +46,7 @@ from keys.tokens import Tokens
 PREFIX = "vault-service-"
 APPROLE_MOUNT = "approle"
 POOL_SIZE = 32  # connections; as many as a worker has threads
+PARTS_AT_ONCE = 2  # parts of large batches that are at Vault at one time, of all callers together
 
 # Doing these twice is not the same as doing them once, so a lost answer is not asked for again.
 _ONCE = ("/rotate", "/login", "/secret-id", "/wrapping/unwrap", "/token/create")
@@ -301,7 +303,7 @@ class Transit(TransitOperations):
         pool_size: int = POOL_SIZE,
         observe: Callable[[str], None] = unobserved,
     ) -> None:
-        self._link = Link(address, ca_file=ca_file, pool_size=pool_size)
+        self._link = Link(address, ca_file=ca_file, pool_size=pool_size + PARTS_AT_ONCE)
         open_ = functools.partial(
             connect, self._link, address=address, breaker=Breaker(), budget=budget, observe=observe
         )
@@ -314,10 +316,12 @@ class Transit(TransitOperations):
             observe=observe,
         )
         self.role = role
-        super().__init__(open_(tokens=self._tokens), mount=mount, budget=budget)
+        self._parts = ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix=f"vault-{role}")
+        super().__init__(open_(tokens=self._tokens), mount=mount, budget=budget, aside=self._parts)
 
     def close(self) -> None:
         """End the token, as far as Vault is there to hear it, and close the connections."""
+        self._parts.shutdown(wait=False, cancel_futures=True)
         token = self._tokens.peek()
         if token is not None:
             with contextlib.suppress(KeysError):  # else it ends by itself within its short life

@@ -297,6 +297,57 @@ def test_a8_a_rotation_elsewhere_is_followed_at_the_next_refill() -> None:
     assert {key.wrapped.kek_version for key in pool.take("kek", 16)} == {2}
 
 
+def test_what_was_prepared_is_taken_without_another_request() -> None:
+    """Keys wrapped aside are there when they are taken, and never more than the limit."""
+    wrapping = Wrapping()
+    wrapping.pause = threading.Event()
+    pool = DataKeyPool(wrapping)
+    with ThreadPoolExecutor(1) as threads:
+        pool.prepare("kek", 700)
+        assert wrapping.inside.wait(10)
+        future = threads.submit(pool.take, "kek", 700)
+        held(pool, 700)
+        wrapping.pause.set()
+        assert len(future.result(10)) == 700
+    pool.prepare("kek", 10**6)
+    pool.prepare("kek", 1)  # after the first, by the same thread: there is enough
+    pool.prepare("done", 1)
+    pool._ahead.shutdown()
+    assert wrapping.calls == [700, MAX_READY, SMALLEST_REFILL]
+
+
+def test_nothing_is_prepared_beside_a_refill() -> None:
+    """Whoever refills already provides; a second request would be one too many."""
+    wrapping = Wrapping()
+    wrapping.pause = threading.Event()
+    pool = DataKeyPool(wrapping)
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(pool.take, "kek", 300)
+        assert wrapping.inside.wait(10)
+        pool.prepare("kek", 300)
+        pool._ahead.shutdown()
+        wrapping.pause.set()
+        assert len(future.result(10)) == 300
+    assert wrapping.calls == [300]
+
+
+def test_who_waits_for_what_is_prepared_is_told_of_its_failure() -> None:
+    """A failure aside is the answer of those who wait for it, and of nobody later."""
+    wrapping = Wrapping()
+    wrapping.pause = threading.Event()
+    wrapping.error = VaultUnavailable(reason=Outage.SEALED)
+    pool = DataKeyPool(wrapping)
+    with ThreadPoolExecutor(1) as threads:
+        pool.prepare("kek", 300)
+        assert wrapping.inside.wait(10)
+        future = threads.submit(pool.take, "kek", 300)
+        held(pool, 300)
+        wrapping.pause.set()
+        assert isinstance(future.exception(10), VaultUnavailable)
+    wrapping.error = wrapping.pause = None
+    assert len(pool.take("kek", 1)) == 1
+
+
 class Decrypting:
     """Stands where Transit stands, for what a real one does not answer."""
 
@@ -341,3 +392,16 @@ def test_data_keys_of_the_pool_unwrap_to_themselves(world: World) -> None:
     for at, (result, envelope) in enumerate(zip(results, envelopes, strict=True)):
         assert isinstance(result, Secret)
         assert open_(result, envelope, CONTEXT) == b"value %d" % at
+
+
+def test_more_than_one_request_holds_is_unwrapped_without_a_queue() -> None:
+    """A large caller goes straight to Vault; what comes back is checked all the same."""
+    answer: list[Secret | CiphertextRejected] = [Secret(bytes([n % 256]) * 32) for n in range(201)]
+    answer[7], answer[9] = CiphertextRejected(), Secret(b"short")
+    unwrapper = Unwrapper(Decrypting(answer))
+    results = unwrapper.unwrap([WrappedKey.parse("kek", f"vault:v1:A{n}") for n in range(201)])
+    assert [n for n, each in enumerate(results) if isinstance(each, CiphertextRejected)] == [7, 9]
+    assert [each.expose() for each in results if isinstance(each, Secret)] == [
+        bytes([n % 256]) * 32 for n in range(201) if n not in (7, 9)
+    ]
+    assert unwrapper._lines == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import logging
 import signal
@@ -21,6 +22,7 @@ from tests.keys.support import (
     FakeVault,
     Relay,
     Reply,
+    Request,
     World,
     at_fake,
     fake_vault,
@@ -160,6 +162,40 @@ def test_one_deadline_for_a_call_of_many_requests(fake: FakeVault, folder: Path)
     fake.answer = lambda _: Reply(delay=0.8, body=GOOD.body.replace(b"[", b"[" + b"{}, " * 199))
     with within_three_seconds(), pytest.raises((Unavailable, VaultRefused)):
         transit.encrypt("records-card", [KEY] * 1000)
+
+
+def numbered(request: Request, *, slow: str, refused: str = "") -> Reply:
+    """The number that stands in each ciphertext; the part that holds `slow` takes its time."""
+    texts = [item["ciphertext"] for item in request.json["batch_input"]]
+    if refused in texts:
+        return Reply.errors(400, "no")
+    results = [{"plaintext": base64.b64encode(text.encode()).decode()} for text in texts]
+    reply = Reply.of({"data": {"batch_results": results}})
+    reply.delay = 0.3 if slow in texts else 0.0
+    return reply
+
+
+def test_parts_of_a_batch_are_sent_together_and_answered_in_order(
+    fake: FakeVault, folder: Path
+) -> None:
+    """A slow first part holds up no other, and its results come first all the same."""
+    transit = at_fake(fake, folder)
+    fake.answer = lambda request: numbered(request, slow="0")
+    results = transit.decrypt("records-card", [str(n) for n in range(1001)])
+    assert [each.expose() for each in results if isinstance(each, Secret)] == [
+        str(n).encode() for n in range(1001)
+    ]
+    first = [request.json["batch_input"][0]["ciphertext"] for request in fake.asked("/decrypt/")]
+    assert sorted(first, key=int) == ["0", "200", "400", "600", "800", "1000"]
+
+
+def test_a_part_that_fails_ends_the_batch(fake: FakeVault, folder: Path) -> None:
+    """Its error is the whole call's, and what has not been sent is not sent any more."""
+    transit = at_fake(fake, folder)
+    fake.answer = lambda request: numbered(request, slow="400", refused="200")
+    with pytest.raises(VaultRefused):
+        transit.decrypt("records-card", [str(n) for n in range(4000)])
+    assert len(fake.asked("/decrypt/")) < 20
 
 
 def test_rotation_is_never_repeated(fake: FakeVault, folder: Path) -> None:

@@ -105,6 +105,9 @@ class NoDataKeys:
         """Fail."""
         raise VaultUnavailable
 
+    def prepare(self, kek: str, count: int) -> None:
+        """Nothing comes of it."""
+
     def discard(self, kek: str | None = None) -> None:
         """Nothing is kept."""
 
@@ -127,6 +130,10 @@ class CountingDataKeys:
         keys = held + self._real.take(kek, count - len(held)) if count > len(held) else held
         self.taken += [key.wrapped.ciphertext for key in keys]
         return keys
+
+    def prepare(self, kek: str, count: int) -> None:
+        """Have the real ones prepared."""
+        self._real.prepare(kek, count)
 
     def discard(self, kek: str | None = None) -> None:
         """Discard the real ones."""

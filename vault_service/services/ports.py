@@ -58,6 +58,10 @@ class DataKeys(Protocol):
         """
         ...
 
+    def prepare(self, kek: str, count: int) -> None:
+        """Make what a `take` of so many will lack, aside; returns at once."""
+        ...
+
     def discard(self, kek: str | None = None) -> None:
         """Forget what waits in the pool, of one KEK or of all."""
         ...

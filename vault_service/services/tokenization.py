@@ -13,7 +13,7 @@ The steps of a batch, whoever its callers are:
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -24,7 +24,7 @@ from uuid import UUID
 from keys.envelope import Context, seal
 from vault_service.domain import freetext, tokens
 from vault_service.domain.actors import Action
-from vault_service.domain.classes import DataClass, rule, tokenizable
+from vault_service.domain.classes import RULES, DataClass, rule, tokenizable
 from vault_service.domain.values import Value, parse
 from vault_service.errors import InvalidInput, NotFound, ServiceError, Unavailable
 from vault_service.ledger.entries import Event
@@ -59,6 +59,8 @@ REFERENCE_LENGTH: Final = 200
 # Tries at one batch. A card-shaped token of 13 digits has 10^4 forms for one bucket and last four,
 # so a draw that is taken is drawn again; this many in a row mean that the space is full.
 MAX_TRIES: Final = 8
+# From so many items on, the pool is told beforehand what will be taken.
+_LARGE: Final = 50
 FORMATS: Final = ("opaque", "card")
 # Who ends an expired record that stands in the way of a new one: nobody asked for it.
 ACTOR: Final = "tokenization"
@@ -179,6 +181,7 @@ class Tokenization:
     def run(self, requests: Sequence[TokenizeRequest]) -> list[TokenizeAnswer | Exception]:
         """Tokenize the items of many requests together; one answer or error for each."""
         works = [_Work(request, [None] * len(request.items)) for request in requests]
+        self._prepare_keys(works)
         today = self._today()
         for work in works:
             _prepare(work, today)
@@ -187,6 +190,18 @@ class Tokenization:
             self._fingerprint(live)
             self._write(live)
         return [work.answer or work.settle() for work in works]
+
+    def _prepare_keys(self, works: Sequence[_Work]) -> None:
+        """Have the keys of a large batch wrapped while its items are parsed and fingerprinted."""
+        wanted = Counter(
+            item.data_class if work.request.only is None else work.request.only
+            for work in works
+            if len(work.request.items) >= _LARGE
+            for item in work.request.items
+        )
+        for data_class, count in wanted.items():
+            if data_class in RULES:
+                self._data_keys.prepare(rule(DataClass(data_class)).kek, count)
 
     def _fingerprint(
         self, works: Sequence[_Work], versions: Mapping[str, int] | None = None
