@@ -105,6 +105,7 @@ from vault_service.services.sketches import Sketches
 from vault_service.services.token_keys import KEY_NAME, TokenKeys
 from vault_service.services.tokenization import Tokenization
 from vault_service.services.transparency import Transparency
+from vault_service.services.unassigned import UnassignedMessages
 from vault_service.services.unusual import MISSED_SEARCHES, REFUSED_REVEALS, Unusual
 from vault_service.services.usage import PERIOD as USAGE_PERIOD
 from vault_service.services.usage import UsageReading, UsageUpkeep, VisitCounting
@@ -143,6 +144,7 @@ class Services:
     modifications: Modifications | None = None
     helpdesk: Helpdesk | None = None
     intake: Intake | None = None
+    unassigned: UnassignedMessages | None = None
     links: CustomerLinks | None = None
     services: ServiceChoices | None = None
     activity: Activity | None = None
@@ -454,6 +456,7 @@ def _ingest(parts: _Parts, audit: Callable[..., Audit], settings: Settings) -> d
             secrets=[parse_secret(each) for each in (settings.helpdesk_secrets or "").split()],
             mapping=_helpdesk_mapping(settings),
         ),
+        "unassigned": UnassignedMessages(uow=uow, audit=told, honeytokens=guard),
         "links": CustomerLinks(uow=uow, audit=told),
         "customers": Customers(uow=uow, fingerprints=fingerprints, audit=told, honeytokens=guard),
         "reading": Reading(

@@ -12,6 +12,7 @@ import pytest
 from tests.support.communications import contents, keep, message
 from tests.support.faults import rebuilt
 from tests.support.holds import placed
+from tests.support.mail import letter, use
 from tests.support.recipients import record
 from tests.support.whole import (
     HARM,
@@ -30,6 +31,7 @@ from vault_service.errors import ServiceError
 from vault_service.ledger.entries import ActorKind, Entry, Event, Outcome, encode
 from vault_service.ledger.events import SHAPES
 from vault_service.services.activity import EntryDraft
+from vault_service.services.intake import Incoming
 from vault_service.services.proposals import ModificationDraft
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.services.views import ModificationView
@@ -37,7 +39,6 @@ from vault_service.services.views import ModificationView
 # What cannot happen yet: its use cases come with later steps of the design.
 LATER = frozenset(
     (
-        Event.TOKENS_READ,
         Event.VAULT_KEY_CREATED,
         Event.VAULT_KEY_CONFIGURED,
         Event.VAULT_KEY_REWRAPPED,
@@ -212,6 +213,10 @@ def change_data(stage: Stage, customer: str) -> None:
     changes.withdraw(support, asked())
     late = asked()
     stage.sql("UPDATE modifications SET expires_at = now() WHERE id = %s", [late])
+    taken = use(stage).take(Incoming(content=letter("nobody", "Please help")))
+    waiting = present(stage.services.unassigned)
+    waits = {each.message.id: each for each in waiting.page(support, cursor=None, limit=100).items}
+    waiting.assign(support, waits[taken.reference].modification, customer)
     links.link(support, customer, other)
     links.unlink(support, customer, other)
 

@@ -58,6 +58,8 @@ from vault_service.services.views import (
     TokenizeAnswer,
     TokenPage,
     TokenView,
+    UnassignedPage,
+    UnassignedView,
     VersionView,
 )
 from vault_service.services.webhook_desk import DeliveryPage
@@ -111,6 +113,7 @@ def modification_view(**changes: Any) -> ModificationView:
         "proposed": {"number": "+49 *******99"},
         "source": "ticket",
         "ticket": "T-4711",
+        "unassigned": None,
         "second_person": True,
         "opened_by": PRINCIPAL,
         "proposed_by": None,
@@ -667,6 +670,24 @@ def served(recording: Recording) -> Served:
             {
                 "record": TokenizeAnswer(results=(token_view(),)),
                 "history": ServiceHistory(items=(service_view(),), truncated=False),
+            },
+        ),
+        unassigned=_Simple(
+            recording,
+            {
+                "page": UnassignedPage(
+                    items=(
+                        UnassignedView(
+                            modification=MODIFICATION,
+                            why="unknown_sender",
+                            received_at=NOW,
+                            expires_at=NOW,
+                            message=communication_view(),
+                        ),
+                    ),
+                    next=None,
+                ),
+                "assign": modification_view(),
             },
         ),
         links=_Simple(recording, {"link": True, "unlink": None}),

@@ -169,3 +169,21 @@ def test_a_helpdesks_message_holds_no_code(send: Post) -> None:
     """What may never be sent may not be sent by a helpdesk either."""
     response = send("POST", "/v1/modifications/inbound", {"card": {"cvc": "123"}})
     assert response.get_json()["code"] == "sensitive_authentication_data"
+
+
+def test_a_message_is_given_to_its_customer(send: Post, recording: Recording) -> None:
+    """201 with the change that waits for him; 200 where it waited already."""
+    response = send("POST", f"{AT}/assign", {"customer": CUSTOMER})
+    assert (response.status_code, response.get_json()["id"]) == (201, MODIFICATION)
+    assert recording.last["positional"] == (MODIFICATION, CUSTOMER)
+    recording.answers["assign"] = modification_view(created=False)
+    assert send("POST", f"{AT}/assign", {"customer": CUSTOMER}).status_code == 200
+
+
+def test_messages_that_wait_are_listed(send: Post, recording: Recording) -> None:
+    """By their outside, with the change and the reason."""
+    response = send("GET", "/v1/communications/unassigned?limit=7&cursor=c")
+    (item,) = response.get_json()["items"]
+    assert (item["modification"], item["why"]) == (MODIFICATION, "unknown_sender")
+    assert item["communication"]["mask"]["kind"] == "email"
+    assert (recording.last["limit"], recording.last["cursor"]) == (7, "c")

@@ -12,6 +12,7 @@ AFTER = {
     ("open", "propose"): "proposed",
     ("proposed", "confirm"): "confirmed",
     ("confirmed", "apply"): "applied",
+    ("open", "assign"): "superseded",
 }
 ENDS = {
     "reject": "rejected",
@@ -26,6 +27,8 @@ CODES = {
     ("proposed", "propose"): "modification_step_done",
     ("confirmed", "propose"): "modification_step_done",
     ("confirmed", "confirm"): "modification_step_done",
+    ("proposed", "assign"): "modification_has_value",
+    ("confirmed", "assign"): "modification_has_value",
 }
 
 

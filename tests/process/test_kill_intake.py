@@ -216,6 +216,8 @@ def test_a_telephone_changes_from_a_message_to_billing(
     with lmtp(intake.port) as link:
         text = "Change: telephone\nNew: +49 30 227 99\n"
         assert code(link, letter(address, text), sender=address) == 250
+        stranger = letter(f"{name()}@example.org", "My number is +49 30 227 99 now")
+        assert code(link, stranger, sender="a@example.org") == 250
     waiting = cli("modifications", "list", "--state", "proposed", "--as", "support").body["items"]
     (change,) = [each for each in waiting if each["token"] == token]
     assert (change["source"], change["second_person"]) == ("mail", True)
@@ -249,9 +251,32 @@ def test_a_telephone_changes_from_a_message_to_billing(
         ("token.updated", 2)
     ]
     assert told[0].signed_with(HOOKS)
-    assert b"227" not in told[0].body
+    assert b"3022799" not in told[0].body
     read = cli("tokens", "show", token, "--as", "billing").body
     assert (read["id"], read["version"], read["mask"]) == (token, 2, change["proposed"])
+    # What the stranger wrote is given to the customer, for whom a person reads it.
+    (left,) = [
+        each
+        for each in cli("communications", "unassigned", "--as", "support").body["items"]
+        if each["communication"]["mask"]["from"].endswith("@example.org")
+    ]
+    shown = cli.text("communications", "unassigned", "--as", "support")
+    assert "unknown_sender" in shown.out
+    given = cli(
+        "modifications", "assign", left["modification"], change["customer"], "--as", "support"
+    ).body
+    assert (given["state"], given["customer"], given["ticket"]) == (
+        "open",
+        change["customer"],
+        left["communication"]["id"],
+    )
+    after = cli("communications", "unassigned", "--as", "support").body["items"]
+    assert left["modification"] not in [each["modification"] for each in after]
+    read_out = cli(
+        "modifications", "propose", given["id"], "--class", "telephone", "--as", "support",
+        typed="+49 30 227 98",
+    )  # fmt: skip
+    assert (read_out.body["state"], read_out.body["token"]) == ("proposed", token)
 
 
 def test_one_message_through_a_pipe(stage: Stage) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from keys.errors import Outage, VaultUnavailable
+from tests.support.mail import letter, use
 from tests.support.whole import (
     NOWHERE,
     Stage,
@@ -27,6 +28,7 @@ from vault_service.ledger.entries import Entry, Event
 from vault_service.services.context import Caller
 from vault_service.services.holds import HoldDraft
 from vault_service.services.honeytokens import Honeytokens
+from vault_service.services.intake import Incoming
 from vault_service.services.proposals import ModificationDraft
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.services.views import IssuedKey
@@ -91,6 +93,15 @@ def of(entries: list[Entry], event: Event) -> list[Entry]:
     return [entry for entry in entries if entry.event is event]
 
 
+def give(stage: Stage, caller: Caller, trap: Trap) -> object:
+    """Say that a stranger's message was the marked customer's."""
+    token = use(stage).take(Incoming(content=letter(f"{name()}@example.com"))).reference
+    waiting = present(stage.services.unassigned)
+    page = waiting.page(stage.caller("support"), cursor=None, limit=100)
+    (change,) = [each.modification for each in page.items if each.message.id == token]
+    return waiting.assign(caller, change, trap.customer)
+
+
 TOUCHES: list[Callable[[Stage, Caller, Trap], Any]] = [
     lambda stage, caller, trap: stage.reading.get(caller, trap.token),
     lambda stage, caller, trap: stage.reading.page(
@@ -104,8 +115,9 @@ TOUCHES: list[Callable[[Stage, Caller, Trap], Any]] = [
     lambda stage, caller, trap: present(stage.services.modifications).open(
         caller, [ModificationDraft(customer=trap.customer, ticket="T")]
     ),
+    give,
 ]
-TOUCHED: list[str] = ["get", "page", "search", "profile", "versions", "change"]
+TOUCHED: list[str] = ["get", "page", "search", "profile", "versions", "change", "give"]
 
 
 @pytest.mark.parametrize("touch", TOUCHES, ids=TOUCHED)

@@ -40,6 +40,7 @@ MAY_NOT = {
         "SELECT wrapped_key FROM modifications",
         "UPDATE modifications SET customer = 'another'",
         "UPDATE modifications SET expires_at = now()",
+        "UPDATE modifications SET unassigned = NULL",
         "DELETE FROM modifications",
         "INSERT INTO record_versions (bucket) VALUES (1)",
         "DELETE FROM record_versions",

@@ -183,6 +183,10 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "modification_step_done": "This has been done with the change before.",
         "modification_pending": "The same change is pending under this ticket.",
         "modification_ended": "The change has come to its end.",
+        "modification_has_customer": "The sender of its message was known: the change has its"
+        " customer.",
+        "modification_has_value": "A value was proposed for the change: reject it instead.",
+        "customer_unchanged": "The message waits under this very customer.",
         "webhook_signature_invalid": "No secret of the helpdesk signed this message.",
         "webhook_timestamp_invalid": "The message is too old, or of the future.",
         "helpdesk_not_connected": "No helpdesk is connected.",

@@ -93,7 +93,10 @@ class RejectionIn(Accepted, frozen=True):
 
 
 class ModificationOut(Answered, frozen=True, rename={"data_class": "class"}):
-    """A change; `present` and `proposed` are masks. `version` is what the record would have."""
+    """A change; `present` and `proposed` are masks. `version` is what the record would have.
+
+    `unassigned` says why its message could be matched to no customer.
+    """
 
     id: str
     state: str
@@ -105,6 +108,7 @@ class ModificationOut(Answered, frozen=True, rename={"data_class": "class"}):
     proposed: dict[str, Any] | None
     source: str
     ticket: str
+    unassigned: str | None
     second_person: bool
     opened_by: str
     proposed_by: str | None
@@ -149,7 +153,8 @@ class ModificationsQuery(Accepted, frozen=True):
     limit: Limit = 100
 
 
-def _out(view: ModificationView) -> ModificationOut:
+def out(view: ModificationView) -> ModificationOut:
+    """A change as it is answered."""
     return ModificationOut(
         id=view.id,
         state=view.state,
@@ -161,6 +166,7 @@ def _out(view: ModificationView) -> ModificationOut:
         proposed=None if view.proposed is None else dict(view.proposed),
         source=view.source,
         ticket=view.ticket,
+        unassigned=view.unassigned,
         second_person=view.second_person,
         opened_by=view.opened_by,
         proposed_by=view.proposed_by,
@@ -199,7 +205,7 @@ def open_modification(call: Call[ModificationIn, None]) -> Answer:
     (result,) = present(call.served.modifications).open(call.caller, [_draft(call.body)])
     if isinstance(result, Exception):
         raise result
-    return Answer(body=_out(result), status=201 if result.created else 200)
+    return Answer(body=out(result), status=201 if result.created else 200)
 
 
 @GROUP.call(
@@ -232,7 +238,7 @@ def _result(result: ModificationView | ServiceError, place: str) -> Modification
     if isinstance(result, ServiceError):
         result.pointer = None if result.pointer is None else place + result.pointer
         return ModificationResult(error=item_error(result))
-    return ModificationResult(modification=_out(result), created=result.created)
+    return ModificationResult(modification=out(result), created=result.created)
 
 
 @GROUP.call(
@@ -254,7 +260,7 @@ def list_modifications(call: Call[None, ModificationsQuery]) -> Answer:
         limit=call.query.limit,
     )
     return Answer(
-        body=ModificationPageOut(items=[_out(each) for each in page.items], next=page.next)
+        body=ModificationPageOut(items=[out(each) for each in page.items], next=page.next)
     )
 
 
@@ -269,7 +275,7 @@ def list_modifications(call: Call[None, ModificationsQuery]) -> Answer:
 def get_modification(call: Call[None, None]) -> Answer:
     """Read one change."""
     view = present(call.served.modifications).get(call.caller, call.path["modification"])
-    return Answer(body=_out(view))
+    return Answer(body=out(view))
 
 
 @GROUP.call(
@@ -291,7 +297,7 @@ def propose_modification(call: Call[ProposalIn, None]) -> Answer:
         value=call.body.value,
         token=call.body.token,
     )
-    return Answer(body=_out(view))
+    return Answer(body=out(view))
 
 
 @GROUP.call(
@@ -309,7 +315,7 @@ def confirm_modification(call: Call[IdentityIn, None]) -> Answer:
     view = present(call.served.modifications).confirm(
         call.caller, call.path["modification"], how=call.body.how
     )
-    return Answer(body=_out(view))
+    return Answer(body=out(view))
 
 
 @GROUP.call(
@@ -333,7 +339,7 @@ def confirm_modification(call: Call[IdentityIn, None]) -> Answer:
 def apply_modification(call: Call[None, None]) -> Answer:
     """Apply a change."""
     view = present(call.served.modifications).apply(call.caller, call.path["modification"])
-    return Answer(body=_out(view))
+    return Answer(body=out(view))
 
 
 @GROUP.call(
@@ -351,7 +357,7 @@ def reject_modification(call: Call[RejectionIn, None]) -> Answer:
     view = present(call.served.modifications).reject(
         call.caller, call.path["modification"], reason=call.body.reason
     )
-    return Answer(body=_out(view))
+    return Answer(body=out(view))
 
 
 @GROUP.call(
@@ -365,7 +371,7 @@ def reject_modification(call: Call[RejectionIn, None]) -> Answer:
 def withdraw_modification(call: Call[None, None]) -> Answer:
     """Withdraw a change."""
     view = present(call.served.modifications).withdraw(call.caller, call.path["modification"])
-    return Answer(body=_out(view))
+    return Answer(body=out(view))
 
 
 class HelpdeskMessageIn(Struct, frozen=True):

@@ -105,6 +105,34 @@ def show(token: str) -> None:
         screen.write_facts({"id": found.id, "customer": found.customer, **_facts(found)})
 
 
+@api(group, "unassigned", "support")
+def unassigned() -> None:
+    """List messages to the intake that nobody's address matched, oldest first.
+
+    `modifications assign` gives one to its customer, `modifications reject` ends it.
+    """
+    with session().client() as client:
+        found = list(client.communications.unassigned())
+    if session().as_json:
+        screen.write_json({"items": found})
+        return
+    screen.write_table(
+        ("change", "why", "came", "from", "to", "date", "size", "trust", "message"),
+        (
+            (
+                each.modification,
+                each.why,
+                each.received_at,
+                *(each.communication.mask.get(name) for name in ("from", "to", "date", "size")),
+                each.communication.mask.get("trust"),
+                each.communication.id,
+            )
+            for each in found
+        ),
+        empty="no messages wait",
+    )
+
+
 def _facts(token: models.Token) -> dict[str, str]:
     return {
         "kept": screen.shown(token.created_at),

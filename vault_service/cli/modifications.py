@@ -109,6 +109,15 @@ def show(modification: str) -> None:
         _show(client.modifications.get(modification))
 
 
+@api(group, "assign", "support")
+@click.argument("modification")
+@click.argument("customer")
+def assign(modification: str, customer: str) -> None:
+    """Say that CUSTOMER wrote the message that waits; shows the change that waits for him now."""
+    with session().client() as client:
+        _show(client.modifications.assign(modification, customer))
+
+
 @api(group, "confirm", "support")
 @click.argument("modification")
 @click.option("--how", type=click.Choice([str(how) for how in Identity]), required=True)
@@ -191,6 +200,7 @@ def _show(change: Modification) -> None:
             "version": change.version,
             "present": change.present,
             "proposed": change.proposed,
+            "unassigned": change.unassigned,
             "asked by": f"{change.source} {screen.shown(change.ticket)}",
             "confirmed by": change.confirmed_by,
             "confirmed how": change.confirmed_how,

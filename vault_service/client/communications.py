@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from vault_service.client import models
@@ -11,8 +11,23 @@ from vault_service.client.transport import Ask, Transport, decode, segment
 _UNDECLARED = "application/octet-stream"
 
 
+class Unassigned(models.Answer, frozen=True, kw_only=True):
+    """A message that waits for its customer, by its outside."""
+
+    modification: str
+    why: str
+    received_at: datetime
+    expires_at: datetime
+    communication: models.Token
+
+
+class _UnassignedPage(models.Answer, frozen=True, kw_only=True):
+    items: list[Unassigned]
+    next: str | None = None
+
+
 class Communications:
-    """`/v1/customers/{customer}/communications`."""
+    """`/v1/customers/{customer}/communications`, and `/v1/communications/unassigned`."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -75,6 +90,22 @@ class Communications:
         )
         page: models.TokenPage = decode(reply, models.TokenPage)
         return page
+
+    def unassigned(self) -> Iterator[Unassigned]:
+        """Messages that nobody's address matched, oldest first, fetched as they are taken."""
+        cursor: str | None = None
+        while True:
+            ask = Ask(
+                method="GET",
+                path="/v1/communications/unassigned",
+                query={"cursor": cursor, "limit": 100},
+                repeatable=True,
+            )
+            page: _UnassignedPage = decode(self._transport.send(ask), _UnassignedPage)
+            yield from page.items
+            if page.next is None or page.next == cursor:
+                return
+            cursor = page.next
 
 
 def _path(customer: str) -> str:

@@ -30,6 +30,7 @@ class Modification(models.Answer, frozen=True, kw_only=True, rename={"data_class
     proposed_by: str | None = None
     confirmed_by: str | None = None
     confirmed_how: str | None = None
+    unassigned: str | None = None
     ended_by: str | None = None
     reason: str | None = None
     ended_at: datetime | None = None
@@ -109,6 +110,10 @@ class Modifications:
     def withdraw(self, modification: str) -> Modification:
         """End a change that the customer took back."""
         return self._step(modification, "withdraw", None)
+
+    def assign(self, modification: str, customer: str) -> Modification:
+        """Say whose the message of an unassigned change was; the change opened for him."""
+        return self._step(modification, "assign", {"customer": customer})
 
     def _step(self, modification: str, step: str, body: dict[str, Any] | None) -> Modification:
         ask = Ask(method="POST", path=f"{_path(modification)}/{step}", body=body)

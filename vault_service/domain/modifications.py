@@ -55,6 +55,7 @@ class Step(StrEnum):
     WITHDRAW = "withdraw"
     EXPIRE = "expire"
     SUPERSEDE = "supersede"
+    ASSIGN = "assign"
 
 
 class Source(StrEnum):
@@ -62,6 +63,14 @@ class Source(StrEnum):
 
     TICKET = "ticket"
     MAIL = "mail"
+
+
+class Unassigned(StrEnum):
+    """Why a message of the intake could be matched to no customer, when it came."""
+
+    NO_SENDER = "no_sender"
+    UNKNOWN_SENDER = "unknown_sender"
+    SEVERAL_CUSTOMERS = "several_customers"
 
 
 class Identity(StrEnum):
@@ -95,6 +104,8 @@ TRANSITIONS: Final[Mapping[tuple[State, Step], State]] = MappingProxyType(
         (State.OPEN, Step.PROPOSE): State.PROPOSED,
         (State.PROPOSED, Step.CONFIRM): State.CONFIRMED,
         (State.CONFIRMED, Step.APPLY): State.APPLIED,
+        # The change of the customer who wrote has overtaken it.
+        (State.OPEN, Step.ASSIGN): State.SUPERSEDED,
     }
     | {(state, step): after for state in PENDING for step, after in _ENDS.items()}
 )
@@ -107,6 +118,8 @@ _MISSING: Final[Mapping[tuple[State, Step], tuple[str, str]]] = {
         "identity_not_confirmed",
         "somebody must first make sure who asks",
     ),
+    (State.PROPOSED, Step.ASSIGN): ("modification_has_value", "a value was proposed for it"),
+    (State.CONFIRMED, Step.ASSIGN): ("modification_has_value", "a value was proposed for it"),
 }
 
 

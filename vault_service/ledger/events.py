@@ -52,6 +52,7 @@ class Event(StrEnum):
     MODIFICATION_REJECTED = "modification.rejected"
     MODIFICATION_WITHDRAWN = "modification.withdrawn"
     MODIFICATION_EXPIRED = "modification.expired"
+    MODIFICATION_ASSIGNED = "modification.assigned"
 
     DISCLOSURE_DRAFTED = "disclosure.drafted"
     DISCLOSURE_SUBMITTED = "disclosure.submitted"
@@ -185,6 +186,8 @@ SHAPES: Mapping[Event, Shape] = MappingProxyType(
         Event.MODIFICATION_REJECTED: _shape("customer", _CHANGE + " why"),
         Event.MODIFICATION_WITHDRAWN: _shape("customer", _CHANGE),
         Event.MODIFICATION_EXPIRED: _shape("customer", _CHANGE),
+        # Of an unknown sender's: `other` is the customer who was found to have written.
+        Event.MODIFICATION_ASSIGNED: _shape("customer", _CHANGE + " other successor"),
         Event.DISCLOSURE_DRAFTED: _shape(_GRANT, _GRANT_DETAILS),
         Event.DISCLOSURE_SUBMITTED: _shape(_GRANT, _GRANT_DETAILS + " classes duration_seconds"),
         Event.DISCLOSURE_DETERMINED: _shape(_GRANT, "valid begins ends"),

@@ -26,7 +26,7 @@ from vault_service.domain.communications import Direction, Envelope
 from vault_service.domain.mail_codes import refuse_codes
 from vault_service.domain.mail_form import WrittenChange
 from vault_service.domain.mail_trust import Trust, domain_of, judge
-from vault_service.domain.modifications import Source
+from vault_service.domain.modifications import Source, Unassigned
 from vault_service.errors import InvalidInput
 from vault_service.services.communications import MAX_COMMUNICATION, Communications, Delivery
 from vault_service.services.holders import holders
@@ -133,7 +133,7 @@ class Intake:
         header = mail.read(incoming.content)
         refuse_codes(mail_parts.texts(incoming.content, header))
         trust = self._trust(incoming, header)
-        customer = self._customer(header.sender)
+        customer, unassigned = self._customer(header.sender)
         view = self._communications.keep(
             ACTOR,
             customer=customer,
@@ -157,7 +157,10 @@ class Intake:
             written = mail_form.read(text)
         self._modifications.open_once(
             ACTOR,
-            self._drafts(view.customer, view.id, written),
+            [
+                replace(draft, unassigned=unassigned)
+                for draft in self._drafts(view.customer, view.id, written)
+            ],
             (tokens.bucket_of(view.customer), view.id),
         )
         answered = (
@@ -180,12 +183,14 @@ class Intake:
             return told
         return Trust.ALIGNED if self._signatures.signed_for(incoming.content, domain) else told
 
-    def _customer(self, sender: str | None) -> str | None:
-        """The one customer who has this address."""
+    def _customer(self, sender: str | None) -> tuple[str | None, Unassigned | None]:
+        """The one customer who has this address, or why there is none."""
         if sender is None:
-            return None
+            return None, Unassigned.NO_SENDER
         found = {row.customer for row in self._holding(DataClass.EMAIL_ADDRESS, sender, _SENDERS)}
-        return found.pop() if len(found) == 1 else None
+        if len(found) > 1:
+            return None, Unassigned.SEVERAL_CUSTOMERS
+        return (found.pop(), None) if found else (None, Unassigned.UNKNOWN_SENDER)
 
     def _drafts(
         self, customer: str, ticket: str, written: Sequence[WrittenChange | None]

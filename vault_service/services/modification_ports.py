@@ -32,7 +32,10 @@ class ProposedValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewModification:
-    """A change on its way into the table; without a value it is one that a person must read."""
+    """A change on its way into the table; without a value it is one that a person must read.
+
+    `unassigned` says why the customer is one made for an unknown sender.
+    """
 
     bucket: int
     id: str
@@ -42,6 +45,7 @@ class NewModification:
     opened_by: str
     life: timedelta
     value: ProposedValue | None
+    unassigned: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,7 @@ class ModificationRow:
     expires_at: datetime
     ended_at: datetime | None
     now: datetime
+    unassigned: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +147,15 @@ class Modifications(Protocol):
         limit: int,
     ) -> list[ModificationRow]:
         """Changes in the order of their ids, after an id; of one customer, in one state, or all."""
+        ...
+
+    def unassigned(
+        self, after: tuple[datetime, str] | None, limit: int
+    ) -> list[tuple[ModificationRow, MaskedRecord]]:
+        """Open changes that wait for their customer, each with the message that it is of.
+
+        Oldest first, after one by (end of its time, id).
+        """
         ...
 
     def propose(self, bucket: int, modification: str, value: ProposedValue, *, by: str) -> None:

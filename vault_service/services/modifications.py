@@ -20,7 +20,7 @@ from vault_service.domain.actors import Action
 from vault_service.domain.modifications import Identity, Reason, State, Step
 from vault_service.errors import Conflict, InvalidInput, NotFound, ServiceError, Unavailable
 from vault_service.ledger.entries import Event
-from vault_service.services import webhooks
+from vault_service.services import changes, webhooks
 from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.context import Caller
 from vault_service.services.honeytokens import Honeytokens
@@ -33,7 +33,6 @@ from vault_service.services.ports import (
     DataKeys,
     Fingerprinting,
     MaskedRecord,
-    OutboxEntry,
     RowRefused,
     Transaction,
     UnitOfWork,
@@ -218,19 +217,24 @@ class Modifications:
     def _propose(
         self, tx: Transaction, caller: Caller, modification: str, proposed: ProposedValue
     ) -> ModificationView:
-        row = _locked(tx, modification)
-        rules.advance(_state_now(row), Step.PROPOSE)
+        row = changes.locked(tx, modification)
+        rules.advance(changes.state_now(row), Step.PROPOSE)
         check_floor(tx, [proposed])
         entry = new_entry_id()
         commitments, proposed = bound(entry, proposed)
         tx.modifications.propose(row.bucket, row.id, proposed, by=caller.principal.id)
-        row = _locked(tx, modification)
+        row = changes.locked(tx, modification)
         tx.outbox.append(
-            self._told(
-                Event.MODIFICATION_PROPOSED, caller, row, entry_id=entry, commitments=commitments
+            changes.told(
+                self._audit,
+                Event.MODIFICATION_PROPOSED,
+                caller,
+                row,
+                entry_id=entry,
+                commitments=commitments,
             )
         )
-        return _view(row, _current(tx, [row]))
+        return changes.view(row, changes.current(tx, [row]))
 
     # ------------------------------------------------------------ deciding
 
@@ -249,12 +253,16 @@ class Modifications:
                 "there is no such way to make sure", code="identity_unknown", pointer="/how"
             )
         with self._uow.begin() as tx:
-            row = _locked(tx, modification)
-            rules.advance(_state_now(row), Step.CONFIRM)
+            row = changes.locked(tx, modification)
+            rules.advance(changes.state_now(row), Step.CONFIRM)
             tx.modifications.confirm(row.bucket, row.id, by=caller.principal.id, how=how)
-            row = _locked(tx, modification)
-            tx.outbox.append(self._told(Event.MODIFICATION_CONFIRMED, caller, row, {"how": how}))
-            return _view(row, _current(tx, [row]))
+            row = changes.locked(tx, modification)
+            tx.outbox.append(
+                changes.told(
+                    self._audit, Event.MODIFICATION_CONFIRMED, caller, row, more={"how": how}
+                )
+            )
+            return changes.view(row, changes.current(tx, [row]))
 
     def apply(self, caller: Caller, modification: str) -> ModificationView:
         """Make the proposed value the record's next version.
@@ -277,18 +285,18 @@ class Modifications:
     def _apply(self, tx: Transaction, caller: Caller, modification: str) -> ModificationView:
         # The record's row is locked before any change of it, here as in an erasure: whoever held
         # his change and waited for the record would stand in the way of who supersedes it.
-        tx.modifications.lock_record(*_named(modification))
-        row = _locked(tx, modification)
-        rules.advance(_state_now(row), Step.APPLY)
+        tx.modifications.lock_record(*changes.named(modification))
+        row = changes.locked(tx, modification)
+        rules.advance(changes.state_now(row), Step.APPLY)
         rules.check_applier(
             str(row.data_class), confirmed_by=row.confirmed_by, principal=caller.principal.id
         )
-        before = _current(tx, [row])
+        before = changes.current(tx, [row])
         applied = tx.modifications.apply(row.bucket, row.id, by=caller.principal.id)
         if applied is None:
             raise _why_not(tx, row, before.get(row.token or ""))
         token, version = applied
-        row = _locked(tx, modification)
+        row = changes.locked(tx, modification)
         webhooks.enqueue(
             tx,
             TOKEN_UPDATED,
@@ -303,9 +311,16 @@ class Modifications:
             belongs_to=row.customer,
         )
         tx.outbox.append(
-            self._told(Event.MODIFICATION_APPLIED, caller, row, {"version": version}, [token])
+            changes.told(
+                self._audit,
+                Event.MODIFICATION_APPLIED,
+                caller,
+                row,
+                more={"version": version},
+                changed=[token],
+            )
         )
-        return _view(row, before)
+        return changes.view(row, before)
 
     def reject(self, caller: Caller, modification: str, *, reason: str) -> ModificationView:
         """End a change because it should not be made; its value is destroyed.
@@ -337,15 +352,17 @@ class Modifications:
     ) -> ModificationView:
         # Asks Vault for nothing: a change can be ended while Vault is away.
         with self._uow.begin() as tx:
-            row = _locked(tx, modification)
-            after = rules.advance(_state_now(row), step)
-            current = _current(tx, [row])
+            row = changes.locked(tx, modification)
+            after = rules.advance(changes.state_now(row), step)
+            current = changes.current(tx, [row])
             tx.modifications.end(row.bucket, row.id, after, by=caller.principal.id, reason=reason)
-            row = _locked(tx, modification)
+            row = changes.locked(tx, modification)
             tx.outbox.append(
-                self._told(event, caller, row, {} if reason is None else {"why": reason})
+                changes.told(
+                    self._audit, event, caller, row, more={} if reason is None else {"why": reason}
+                )
             )
-            return _view(row, current)
+            return changes.view(row, current)
 
     # ------------------------------------------------------------ reading
 
@@ -359,7 +376,7 @@ class Modifications:
         self._audit.require(caller, Action.READ_MODIFICATIONS)
         row = self._find(modification)
         with self._uow.begin(read_only=True) as tx:
-            view = _view(row, _current(tx, [row]))
+            view = changes.view(row, changes.current(tx, [row]))
         self._look(caller, (view,))
         return view
 
@@ -394,8 +411,8 @@ class Modifications:
             rows = tx.modifications.page(
                 bucket=bucket, customer=customer, state=state, after=cursor, limit=limit + 1
             )
-            current = _current(tx, rows[:limit])
-        items = tuple(_view(row, current) for row in rows[:limit])
+            current = changes.current(tx, rows[:limit])
+        items = tuple(changes.view(row, current) for row in rows[:limit])
         self._look(caller, items)
         return ModificationPage(items=items, next=items[-1].id if len(rows) > limit else None)
 
@@ -426,7 +443,7 @@ class Modifications:
         check_floor(tx, [row.value for row in offered if row.value is not None])
         new = tx.modifications.insert(offered)
         stands = tx.modifications.equal(offered)
-        current = _current(tx, list(stands.values()))
+        current = changes.current(tx, list(stands.values()))
         results: Opened = {}
         for index, row in rows.items():
             stored = stands.get(row.id)
@@ -437,7 +454,8 @@ class Modifications:
                 continue
             if row.id in new:
                 tx.outbox.append(
-                    self._told(
+                    changes.told(
+                        self._audit,
                         Event.MODIFICATION_OPENED,
                         caller,
                         stored,
@@ -445,42 +463,17 @@ class Modifications:
                         commitments=committed[index],
                     )
                 )
-            results[index] = _view(stored, current, created=row.id in new)
+            results[index] = changes.view(stored, current, created=row.id in new)
         if once is not None:
             _raise_first(results)
         return results
 
     def _find(self, modification: str) -> ModificationRow:
         with self._uow.begin(read_only=True) as tx:
-            row = tx.modifications.get(*_named(modification))
+            row = tx.modifications.get(*changes.named(modification))
         if row is None:
-            raise _not_found()
+            raise changes.not_found()
         return row
-
-    def _told(
-        self,
-        event: Event,
-        caller: Caller | str,
-        row: ModificationRow,
-        more: dict[str, str | int] | None = None,
-        changed: Sequence[str] = (),
-        *,
-        entry_id: str | None = None,
-        commitments: dict[str, str] | None = None,
-    ) -> list[OutboxEntry]:
-        details: dict[str, str | int] = {"modification": row.id, "source": row.source}
-        if row.data_class is not None:
-            details["class"] = row.data_class
-        return self._audit.entries(
-            event,
-            caller,
-            at=row.now,
-            customer=row.customer,
-            tokens=changed or ([] if row.token is None else [row.token]),
-            details=details | (more or {}),
-            entry_id=entry_id,
-            commitments=commitments,
-        )
 
 
 def _raise_first(results: Mapping[int, object]) -> None:
@@ -489,39 +482,8 @@ def _raise_first(results: Mapping[int, object]) -> None:
             raise result
 
 
-def _not_found() -> NotFound:
-    return NotFound("there is no such modification", code="modification_not_found")
-
-
 def _rotating() -> Unavailable:
     return Unavailable("the keys are being rotated", code="rotation_under_way", retry_after=5.0)
-
-
-def _named(modification: str) -> tuple[int, str]:
-    """(bucket, id) of a change.
-
-    Raises:
-        NotFound: no change can have this name.
-    """
-    try:
-        return tokens.bucket_from_modification_id(modification), modification
-    except InvalidInput as exc:
-        raise _not_found() from exc
-
-
-def _locked(tx: Transaction, modification: str) -> ModificationRow:
-    row = tx.modifications.get(*_named(modification), lock=True)
-    if row is None:
-        raise _not_found()
-    return row
-
-
-def _state_now(row: ModificationRow) -> State:
-    """The state as it counts now: what is past its time is expired, whatever the row says yet."""
-    state = State(row.state)
-    if state in rules.PENDING and row.expires_at <= row.now:
-        return State.EXPIRED
-    return state
 
 
 def _why_not(tx: Transaction, row: ModificationRow, record: MaskedRecord | None) -> ServiceError:
@@ -541,38 +503,3 @@ def _why_not(tx: Transaction, row: ModificationRow, record: MaskedRecord | None)
             hint="withdraw it and propose the value again",
         )
     return _rotating()
-
-
-def _current(tx: Transaction, rows: Sequence[ModificationRow]) -> dict[str, MaskedRecord]:
-    """The records that the changes are about, as they are now."""
-    names = sorted({(row.bucket, row.token) for row in rows if row.token is not None})
-    return tx.records.masked(names)
-
-
-def _view(
-    row: ModificationRow, records: dict[str, MaskedRecord], *, created: bool = False
-) -> ModificationView:
-    record = records.get(row.token or "")
-    return ModificationView(
-        id=row.id,
-        state=_state_now(row),
-        customer=row.customer,
-        token=row.token,
-        data_class=row.data_class,
-        version=row.record_version,
-        present=None if record is None else record.mask,
-        proposed=row.mask,
-        source=row.source,
-        ticket=row.ticket,
-        second_person=row.data_class is not None and rules.needs_second_person(row.data_class),
-        opened_by=row.opened_by,
-        proposed_by=row.proposed_by,
-        confirmed_by=row.confirmed_by,
-        confirmed_how=row.confirmed_how,
-        ended_by=row.ended_by,
-        reason=row.reason,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        ended_at=row.ended_at,
-        created=created,
-    )

@@ -18,7 +18,7 @@ from keys.envelope import Context, seal
 from vault_service.domain import freetext, tokens
 from vault_service.domain import modifications as rules
 from vault_service.domain.classes import DataClass, rule, tokenizable
-from vault_service.domain.modifications import Source
+from vault_service.domain.modifications import Source, Unassigned
 from vault_service.domain.values import Value, parse
 from vault_service.errors import InvalidInput, NotFound, ServiceError
 from vault_service.services import bindings
@@ -40,6 +40,7 @@ class ModificationDraft:
         value: the new value.
         token: which record; without it the customer's only one of the class.
         source: how the customer asked.
+        unassigned: why the customer is one made for an unknown sender.
     """
 
     customer: str
@@ -48,6 +49,7 @@ class ModificationDraft:
     value: object = field(default=None, repr=False)
     token: str | None = None
     source: Source = Source.TICKET
+    unassigned: Unassigned | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +208,7 @@ class Proposals:
                 opened_by=opened_by,
                 life=rules.LIFE,
                 value=sealed.get(index),
+                unassigned=draft.unassigned,
             )
         return rows
 

@@ -215,6 +215,7 @@ class ModificationView:
     proposed: Mapping[str, object] | None
     source: str
     ticket: str
+    unassigned: str | None
     second_person: bool
     opened_by: str
     proposed_by: str | None
@@ -226,6 +227,25 @@ class ModificationView:
     expires_at: datetime
     ended_at: datetime | None
     created: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnassignedView:
+    """A message that waits for its customer, by its outside, and the change that waits for it."""
+
+    modification: str
+    why: str
+    received_at: datetime
+    expires_at: datetime
+    message: TokenView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnassignedPage:
+    """Messages that wait, and the cursor of the next page, if there is one."""
+
+    items: tuple[UnassignedView, ...]
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ returns them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -19,21 +19,23 @@ from vault_service.services.modification_ports import (
     ProposedValue,
     VersionRow,
 )
+from vault_service.services.ports import MaskedRecord
+from vault_service.storage.records import LIVE, MASKED, masked_record
 from vault_service.storage.session import Row, Session
 
 _SHOWN: Final = (
     b"m.bucket, m.id, m.customer, m.token, m.class, m.record_version, m.state, m.source, m.ticket,"
     b" m.opened_by, m.proposed_by, m.confirmed_by, m.confirmed_how, m.ended_by, m.reason, m.mask,"
-    b" m.fingerprint, m.created_at, m.expires_at, m.ended_at, now()"
+    b" m.fingerprint, m.created_at, m.expires_at, m.ended_at, now(), m.unassigned"
 )
-_LIVE: Final = b"r.erased_at IS NULL AND (r.expires_at IS NULL OR r.expires_at > now())"
+_WIDTH: Final = 22
 _IDENTIFIED: Final = (
     b"""
 SELECT r.token, r.customer, r.class, r.format, r.version, r.mask, r.fingerprint, r.variant
 FROM unnest(%b::smallint[], %b::text[]) AS n (bucket, token)
 JOIN records AS r ON r.bucket = n.bucket AND r.token = n.token
 WHERE """
-    + _LIVE
+    + LIVE
 )
 _ONLY: Final = (
     b"""
@@ -42,18 +44,18 @@ FROM (SELECT DISTINCT * FROM unnest(%b::smallint[], %b::text[], %b::text[])
     AS given (bucket, customer, class)) AS n
 JOIN records AS r ON r.bucket = n.bucket AND r.customer = n.customer AND r.class = n.class
 WHERE """
-    + _LIVE
+    + LIVE
     + b" GROUP BY r.customer, r.class HAVING count(*) = 1"
 )
 _OFFERED: Final = b"""
 FROM unnest(
     %b::smallint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::interval[],
     %b::text[], %b::text[], %b::integer[], %b::text[], %b::text[], %b::bytea[], %b::integer[],
-    %b::bytea[], %b::text[], %b::text[], %b::integer[], %b::uuid[], %b::bytea[]
+    %b::bytea[], %b::text[], %b::text[], %b::integer[], %b::uuid[], %b::bytea[], %b::text[]
 ) AS o (
     bucket, id, customer, source, ticket, opened_by, life, token, class, record_version, mask,
     variant, fingerprint, fingerprint_version, envelope, wrapped_key, kek, kek_version, bound_by,
-    bound_path
+    bound_path, unassigned
 )
 """
 _INSERT: Final = (
@@ -61,12 +63,12 @@ _INSERT: Final = (
 INSERT INTO modifications (
     bucket, id, customer, source, ticket, opened_by, expires_at, token, class, record_version,
     mask, variant, fingerprint, fingerprint_version, envelope, wrapped_key, kek, kek_version,
-    bound_by, bound_path, state
+    bound_by, bound_path, unassigned, state
 )
 SELECT o.bucket, o.id, o.customer, o.source, o.ticket, o.opened_by, now() + o.life, o.token,
     o.class, o.record_version, o.mask::jsonb, o.variant, o.fingerprint, o.fingerprint_version,
     o.envelope, o.wrapped_key, o.kek, o.kek_version, o.bound_by, o.bound_path,
-    CASE WHEN o.envelope IS NULL THEN 'open' ELSE 'proposed' END
+    o.unassigned, CASE WHEN o.envelope IS NULL THEN 'open' ELSE 'proposed' END
 """
     + _OFFERED
     + b"""
@@ -103,6 +105,19 @@ _PAGE: Final = (
     + b" OR (m.bucket = %(bucket)b::smallint AND m.customer = %(customer)b::text))"
     + b" AND (%(state)b::text IS NULL OR m.state = %(state)b::text)"
     + b" AND (%(after)b::text IS NULL OR m.id > %(after)b::text) ORDER BY m.id LIMIT %(limit)b"
+)
+_UNASSIGNED: Final = (
+    b"SELECT "
+    + _SHOWN
+    + b", "
+    + MASKED
+    + b" FROM modifications AS m JOIN records AS r ON r.bucket = m.bucket AND r.token = m.ticket"
+    + b" WHERE m.unassigned IS NOT NULL AND m.ended_at IS NULL AND m.state = 'open'"
+    + b" AND m.expires_at > now() AND (%(at)b::timestamptz IS NULL"
+    + b" OR (m.expires_at, m.id) > (%(at)b::timestamptz, %(after)b::text))"
+    + b" AND r.customer = m.customer AND "
+    + LIVE
+    + b" ORDER BY m.expires_at, m.id LIMIT %(limit)b"
 )
 _PROPOSE: Final = b"""
 UPDATE modifications SET state = 'proposed', proposed_by = %b, token = %b, class = %b,
@@ -156,7 +171,7 @@ _VERSIONS: Final = (
 SELECT v.version, v.mask, v.modification, v.replaced_at
 FROM record_versions AS v JOIN records AS r ON r.bucket = v.bucket AND r.token = v.token
 WHERE v.bucket = %b AND v.token = %b AND """
-    + _LIVE
+    + LIVE
     + b" ORDER BY v.version DESC"
 )
 _FORGET_ALL: Final = b"SELECT forget_changes(%b, %b)"
@@ -259,6 +274,14 @@ class SqlModifications:
         }
         return [_row(row) for row in self._session.rows(_PAGE, asked)]
 
+    def unassigned(
+        self, after: tuple[datetime, str] | None, limit: int
+    ) -> list[tuple[ModificationRow, MaskedRecord]]:
+        """Open changes that wait for their customer, each with its message; oldest first."""
+        at, name = after or (None, None)
+        rows = self._session.rows(_UNASSIGNED, {"at": at, "after": name, "limit": limit})
+        return [(_row(row[:_WIDTH]), masked_record(row[_WIDTH:])) for row in rows]
+
     def propose(self, bucket: int, modification: str, value: ProposedValue, *, by: str) -> None:
         """Give an open change its value."""
         self._session.rows(
@@ -349,6 +372,7 @@ def _offered(row: NewModification) -> tuple[object, ...]:
         row.opened_by,
         row.life,
         *what,
+        row.unassigned,
     )
 
 
@@ -375,4 +399,5 @@ def _row(row: Row) -> ModificationRow:
         expires_at=row[18],
         ended_at=row[19],
         now=row[20],
+        unassigned=row[21],
     )

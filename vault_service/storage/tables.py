@@ -360,6 +360,8 @@ modifications: Final = Table(
     _time("created_at", nullable=False, now=True),
     _time("expires_at", nullable=False),
     _time("ended_at"),
+    # Why the customer is one made for an unknown sender.
+    Column("unassigned", Text),
     PrimaryKeyConstraint("bucket", "id"),
     ForeignKeyConstraint(["bucket", "customer"], ["customers.bucket", "customers.id"]),
     ForeignKeyConstraint(["bucket", "token"], ["records.bucket", "records.token"]),
@@ -400,6 +402,12 @@ modifications: Final = Table(
     ),
     Index("ix_modifications_token", "bucket", "token"),
     Index("ix_modifications_pending", "expires_at", postgresql_where=text("ended_at IS NULL")),
+    Index(
+        "ix_modifications_unassigned",
+        "expires_at",
+        "id",
+        postgresql_where=text("unassigned IS NOT NULL AND ended_at IS NULL"),
+    ),
 )
 
 # Messages of the helpdesk, for as long as one could be sent again.

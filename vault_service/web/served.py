@@ -36,6 +36,7 @@ from vault_service.services.rotations import Rotations
 from vault_service.services.service_choices import ServiceChoices
 from vault_service.services.tokenization import Tokenization
 from vault_service.services.transparency import Transparency
+from vault_service.services.unassigned import UnassignedMessages
 from vault_service.services.usage import UsageReading, VisitCounting
 from vault_service.services.webhook_desk import WebhookDesk
 
@@ -103,6 +104,10 @@ class Served(Protocol):
     @property
     def services(self) -> ServiceChoices | None:
         """What customers have chosen."""
+
+    @property
+    def unassigned(self) -> UnassignedMessages | None:
+        """Messages that wait for their customer."""
 
     @property
     def links(self) -> CustomerLinks | None:
