@@ -29,14 +29,15 @@ def lp(*parts: bytes | str | int) -> bytes:
     """
     out: list[bytes] = []
     for part in parts:
-        # The two usual types are looked at by name: this runs several times for every value.
-        if type(part) is bytes:
-            encoded = part
-        elif type(part) is str:
+        # The usual types are looked at by name: this runs several times for every value.
+        if type(part) is str:
             encoded = part.encode()
+        elif type(part) is bytes:
+            encoded = part
         else:
             encoded = _encode(part)
-        out += (_U32.pack(len(encoded)), encoded)
+        out.append(_U32.pack(len(encoded)))
+        out.append(encoded)
     return b"".join(out)
 
 

@@ -46,6 +46,7 @@ _NONCE_AT = len(_MAGIC)
 _COMMIT_AT = _NONCE_AT + aead.NONCE_BYTES
 _SEALED_AT = _COMMIT_AT + aead.COMMIT_BYTES
 _OVERHEAD = _SEALED_AT + aead.TAG_BYTES
+_AAD_HEAD = lp(VERSION, SUITE)  # what LP writes of several parts is what it writes of each
 _MAX_PADDED = -(-(_LENGTH.size + MAX_VALUE) // PADDING) * PADDING
 
 
@@ -60,7 +61,7 @@ class Context:
 
     def aad(self) -> bytes:
         """Return the context as additional authenticated data."""
-        return lp(VERSION, SUITE, self.token, self.customer, self.data_class, self.record_version)
+        return _AAD_HEAD + lp(self.token, self.customer, self.data_class, self.record_version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +138,6 @@ def open_(data_key: Secret, envelope: bytes, context: Context) -> bytes:
     (length,) = _LENGTH.unpack_from(framed)
     end = _LENGTH.size + length
     # Authentic, yet not as `seal` frames it: one value has exactly one framing.
-    if end + (-end % PADDING) != len(framed) or any(framed[end:]):
+    if end + (-end % PADDING) != len(framed) or framed[end:].strip(b"\0"):
         raise CiphertextRejected
     return framed[_LENGTH.size : end]

@@ -264,6 +264,8 @@ class TransitOperations:
         until = Deadline(self._budget)
 
         def ask(part: Sequence[Mapping[str, str]]) -> list[Item]:
+            if not until.remaining():  # it has waited behind others; nobody waits for it any more
+                raise VaultUnavailable("waited too long to be sent", reason=Outage.SLOW)
             answer = self._post(path, {"batch_input": part, **(extra or {})}, BatchAnswer, until)
             if len(answer.data.batch_results) != len(part):
                 raise VaultUnavailable("vault answered in a wrong form", reason=Outage.UNREADABLE)

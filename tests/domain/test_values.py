@@ -40,6 +40,16 @@ def parse(data_class: DataClass, raw: object) -> values.Value:
     return values.parse(data_class, raw, today=TODAY)
 
 
+def test_canonical_json_is_spelt_as_it_always_was() -> None:
+    """Fingerprints of addresses are made of it: each character as Python's own encoder has it."""
+    for start in range(0, 0x110000, 0x1000):
+        points = (point for point in range(start, start + 0x1000) if point >> 11 != 0x1B)
+        text = "".join(map(chr, points))  # without surrogates
+        value = {"b": text, "a": [1, None, {"ü": "", text[:2]: -5}]}
+        expected = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        assert values.canonical(value) == expected.encode()
+
+
 @pytest.mark.parametrize(
     ("data_class", "raw", "revealed", "normalised", "mask"),
     [

@@ -54,6 +54,20 @@ def test_an_offered_record_is_read_back_as_it_was_written(units: Units) -> None:
     assert _get(units, offered.token) == stored
 
 
+def test_live_names_are_those_that_can_be_read(database: Database, units: Units) -> None:
+    """One name or many: what is expired, unknown or a segment that is not there is left out."""
+    customer = build.customer(units.ingest)
+    kept, gone = build.record(customer, "kept"), build.record(customer, "gone")
+    _put(units, kept, gone)
+    _expire(database, gone.token)
+    segment = "act_" + "0" * 30
+    with units.ingest.begin(read_only=True) as tx:
+        names = [(BUCKET, name) for name in (kept.token, gone.token, "tok_none", segment)]
+        assert tx.records.live(names) == {kept.token} == tx.records.masked(names).keys()
+        assert tx.records.live(names[:1]) == {kept.token}
+        assert tx.records.live(names[1:2]) == tx.records.live([]) == set()
+
+
 def test_an_equal_value_is_found_and_not_stored_again(units: Units) -> None:
     """The second offer answers with the first one's token."""
     customer = build.customer(units.ingest)

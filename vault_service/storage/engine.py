@@ -25,6 +25,7 @@ from sqlalchemy import Engine, create_engine, event, exc
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from vault_service.errors import SettingsError
+from vault_service.storage import arrays
 
 T = TypeVar("T")
 
@@ -120,6 +121,7 @@ def create(
         )
         connection.patience = tuning.patience_s
         set_json_loads(msgspec.json.decode, connection)
+        arrays.register(connection.adapters)
         connection.add_notice_handler(connection.heed)
         return connection
 

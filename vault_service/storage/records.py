@@ -17,7 +17,9 @@ import msgspec
 from keys.data_keys import WrappedKey
 from vault_service.services.ports import MaskedRecord, NewRecord, SealedRecord, UpsertedRecord
 from vault_service.services.reindex_ports import FingerprintOutdated
+from vault_service.storage import arrays
 from vault_service.storage.activity import masked_segments, sealed_segments
+from vault_service.storage.arrays import Array
 from vault_service.storage.bindings import binding
 from vault_service.storage.session import Row, Session
 
@@ -75,6 +77,8 @@ RETURNING """
 )
 
 _GET: Final = b"SELECT " + MASKED + _NAMED + b"WHERE " + LIVE
+_LIVE_ONE: Final = b"SELECT r.token" + _ONE + LIVE
+_LIVE: Final = b"SELECT r.token" + _NAMED + b"WHERE " + LIVE
 _GET_ONE: Final = b"SELECT " + MASKED + _ONE + LIVE
 _GET_ONE_SEALED: Final = b"SELECT " + SEALED + _ONE + LIVE
 _GET_SEALED: Final = b"SELECT " + SEALED + _NAMED + b"WHERE " + LIVE
@@ -142,27 +146,30 @@ class SqlRecords:
         }
         if len(index) != len(offered):
             raise ValueError("a deduplication key stands twice in one batch")
+        bindings = [new.binding for new in offered]
         rows = self._session.rows(
             _UPSERT,
             (
-                [new.bucket for new in offered],
-                [new.token for new in offered],
-                [new.customer for new in offered],
-                [new.data_class for new in offered],
-                [new.format for new in offered],
-                [new.variant for new in offered],
-                [_json(new.mask) for new in offered],
-                [new.fingerprint for new in offered],
-                [new.fingerprint_version for new in offered],
-                [new.envelope for new in offered],
-                [new.wrapped_key.ciphertext for new in offered],
-                [new.wrapped_key.kek for new in offered],
-                [new.wrapped_key.kek_version for new in offered],
-                [None if new.metadata is None else _json(new.metadata) for new in offered],
-                [new.reference for new in offered],
+                arrays.shorts([new.bucket for new in offered]),
+                arrays.texts([new.token for new in offered]),
+                arrays.texts([new.customer for new in offered]),
+                arrays.texts([new.data_class for new in offered]),
+                arrays.texts([new.format for new in offered]),
+                arrays.texts([new.variant for new in offered]),
+                arrays.texts([_json(new.mask) for new in offered]),
+                arrays.blobs([new.fingerprint for new in offered]),
+                arrays.integers([new.fingerprint_version for new in offered]),
+                arrays.blobs([new.envelope for new in offered]),
+                arrays.texts([new.wrapped_key.ciphertext for new in offered]),
+                arrays.texts([new.wrapped_key.kek for new in offered]),
+                arrays.integers([new.wrapped_key.kek_version for new in offered]),
+                arrays.texts(
+                    [None if new.metadata is None else _json(new.metadata) for new in offered]
+                ),
+                arrays.texts([new.reference for new in offered]),
                 [new.expires_at for new in offered],
-                [new.binding and new.binding.entry for new in offered],
-                [new.binding and new.binding.path for new in offered],
+                arrays.uuids([None if each is None else each.entry for each in bindings]),
+                arrays.blobs([None if each is None else each.path for each in bindings]),
             ),
         )
         if rows:
@@ -195,6 +202,12 @@ class SqlRecords:
         records, segments = _parted(names)
         found = {row[1]: masked_record(row) for row in self._named(records, _GET_ONE, _GET)}
         return found | masked_segments(self._session, segments) if segments else found
+
+    def live(self, names: Sequence[tuple[int, str]]) -> set[str]:
+        """Of these (bucket, token), those that `masked` would return."""
+        records, segments = _parted(names)
+        found = {row[0] for row in self._named(records, _LIVE_ONE, _LIVE)}
+        return found | masked_segments(self._session, segments).keys() if segments else found
 
     def sealed(self, names: Sequence[tuple[int, str]]) -> dict[str, SealedRecord]:
         """Live records by (bucket, token), sealed columns included; segments of activity, too."""
@@ -298,9 +311,12 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _columns(names: Sequence[tuple[int, str]]) -> tuple[list[int], list[str]]:
+def _columns(names: Sequence[tuple[int, str]]) -> tuple[Array, Array]:
     distinct = dict.fromkeys(names)
-    return [bucket for bucket, _ in distinct], [token for _, token in distinct]
+    return (
+        arrays.shorts([bucket for bucket, _ in distinct]),
+        arrays.texts([token for _, token in distinct]),
+    )
 
 
 def masked_record(row: Row) -> MaskedRecord:
