@@ -9,7 +9,6 @@ is not done after `stop_seconds` is cut off.
 from __future__ import annotations
 
 import dataclasses
-import gc
 import logging
 import os
 import shutil
@@ -31,7 +30,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from keys.errors import KeysError, VaultUnavailable
-from vault_service import hardening, logs
+from vault_service import garbage, hardening, logs
 from vault_service.errors import ServiceError, SettingsError, Unavailable
 from vault_service.settings import Settings, forget_headers
 
@@ -55,8 +54,6 @@ _START_SECONDS: Final = 30.0
 _START_PAUSE: Final = 0.5
 # Threads beyond those at work, which turn away what would have to wait (`web.overload`).
 SPARE_THREADS: Final = 8
-# Objects made and kept before the collector looks for cycles among them; Python's default is 700.
-_YOUNG: Final = 20_000
 # How long a connection may say nothing, between requests and inside a head. A little longer than
 # the 60 s for which proxies keep theirs, so that it is not closed under a request on its way.
 _SILENCE_MILLISECONDS: Final = 65_000
@@ -112,20 +109,8 @@ def build(settings: Settings) -> WSGIApplication:
     check_keys(services)
     announce(services.lifecycle)
     application = app.create_app(services, settings)
-    _leave_alone_what_stays()
+    garbage.leave_alone_what_stays()
     return application
-
-
-def _leave_alone_what_stays() -> None:
-    """Have the collector of cycles look at what requests leave behind, and at nothing else.
-
-    What a worker consists of lives as long as it does; to walk all of it again and again took a
-    third of a large batch, and up to 90 ms at a time, in which nobody was answered. Requests make
-    next to no cycles, so the young are looked at less often too.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_YOUNG, 10, 10)
 
 
 def check_keys(services: Services) -> None:

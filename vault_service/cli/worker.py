@@ -21,7 +21,7 @@ import click
 import structlog
 
 from keys.errors import KeysError
-from vault_service import bootstrap, hardening, logs, settings
+from vault_service import bootstrap, garbage, hardening, logs, settings
 from vault_service.cli.commands import PlainCommand
 from vault_service.cli.session import session
 from vault_service.errors import ServiceError, SettingsError
@@ -84,6 +84,7 @@ def run(*, period: float | None = None, once: bool = False) -> None:
         duties = [
             duty if period is None else replace(duty, period=period) for duty in services.duties
         ]
+        garbage.leave_alone_what_stays()
         Loop(duties, services.lifecycle, services.log_keeper).run(stop_on_signals())
     finally:
         services.close()
