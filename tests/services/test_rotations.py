@@ -163,7 +163,7 @@ def test_a_rotation_leaves_nothing_under_the_old_version(stage: Stage, work: Any
     for entry in entries:
         told.setdefault(entry.event, []).append(entry)
     assert sum(entry.count for entry in told[Event.VAULT_KEY_REWRAPPED]) == 450
-    assert max(entry.count for entry in told[Event.VAULT_KEY_REWRAPPED]) <= 200
+    assert max(entry.count for entry in told[Event.VAULT_KEY_REWRAPPED]) <= rewrapping.BATCH
     (retired,) = told[Event.VAULT_KEY_RETIRED]
     assert retired.details["min_decryption"] == done.to_version
     (certificate,) = told[Event.ROTATION_CERTIFICATE]
@@ -323,8 +323,8 @@ def test_a_stopped_pass_goes_on_later(stage: Stage, work: Any) -> None:
     half = stage.rotations.get(stage.caller("auditor"), rotation)
     assert (half.row.state, half.row.rewrapped, half.remaining) == (
         RotationState.RUNNING,
-        200,
-        250,
+        rewrapping.BATCH,
+        450 - rewrapping.BATCH,
     )
     assert half.rate
     assert half.seconds_left
@@ -599,10 +599,12 @@ class Rotator:
         return results
 
 
+@pytest.mark.parametrize("batch", [3, 7, 400])
 def test_a_large_table_is_walked_in_windows(
-    stage: Stage, work: Any, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, work: Any, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    """Windows of any size leave nothing out."""
+    """Windows of any size leave nothing out, whether batches end where they do or elsewhere."""
+    monkeypatch.setattr(rewrapping, "BATCH", batch)
     monkeypatch.setattr(rewrapping, "WINDOW", 7)
     monkeypatch.setattr(rewrapping, "COUNTED", 11)
     mails(stage, 60)

@@ -1,9 +1,10 @@
 """Rewraps every wrapped key below a version, wherever it lies, and counts what is left.
 
-A pass walks each place by its primary key, in batches of 200: lock, have Vault rewrap, write,
-tell the ledger, commit. What a rival has locked is skipped, so any number of workers, with several
-threads each, share a pass without knowing of each other. Nothing is kept between batches but the
-place reached: a process that dies leaves its last batch undone, and the next pass finds it.
+A pass walks each place by its primary key, window after window, and each window in batches: lock,
+have Vault rewrap, write, tell the ledger, commit. The threads of a pass share its windows. What a
+rival has locked is skipped, so any number of workers share a pass without knowing of each other.
+Nothing is kept between batches but the place reached: a process that dies leaves its last batch
+undone, and the next pass finds it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from itertools import repeat
+from typing import Final, Self
 from uuid import UUID
 
 from keys.data_keys import MAX_BATCH, WrappedKey
@@ -20,10 +22,10 @@ from vault_service.ledger.entries import Event
 from vault_service.services import bindings
 from vault_service.services.alarms import Alarms
 from vault_service.services.audit import Audit, new_entry_id
-from vault_service.services.binding_ports import BoundRow
 from vault_service.services.ports import Transaction, UnitOfWork
 from vault_service.services.rotation_ports import (
     KeyRotator,
+    RewrappedRow,
     RotationRow,
     RowKey,
     Tally,
@@ -31,8 +33,11 @@ from vault_service.services.rotation_ports import (
 )
 
 ACTOR: Final = "worker"
+# Rows of one transaction. More of them share its round trips, its entry and its wait for the disk,
+# but they are locked for longer: all of them while Vault rewraps them, 200 at a time.
+BATCH: Final = 400
 # Rows that one statement looks through at most, so that none runs long where little is to be done.
-WINDOW: Final = 1_000
+WINDOW: Final = 2_000
 # Of a count, which is cheaper for each row.
 COUNTED: Final = 20_000
 # Threads of one worker: while one waits for Vault another writes.
@@ -46,6 +51,25 @@ class Passed:
     rewrapped: int
     refused: int
     whole: bool
+
+
+# The rows of a place behind a key, up to a key.
+_Window = tuple[str, RowKey | None, RowKey | None]
+
+
+class _Shared:
+    """Windows that several threads walk together: each of them goes to one thread."""
+
+    def __init__(self, windows: Iterator[_Window]) -> None:
+        self._windows = windows
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> _Window:
+        with self._lock:
+            return next(self._windows)
 
 
 class Rewrapping:
@@ -82,11 +106,14 @@ class Rewrapping:
             Unavailable: the database is away; batches before stay done.
         """
         with ThreadPoolExecutor(self._lanes, thread_name_prefix="rewrap") as threads:
-            lanes = [threads.submit(self._lane, rotation, stop) for _ in range(self._lanes)]
+            windows = _Shared(self._windows(WINDOW))
+            lanes = [
+                threads.submit(self._lane, rotation, windows, stop) for _ in range(self._lanes)
+            ]
             done = [lane.result() for lane in lanes]
         return Passed(
             rewrapped=sum(each.rewrapped for each in done),
-            refused=max(each.refused for each in done),
+            refused=sum(each.refused for each in done),
             whole=all(each.whole for each in done),
         )
 
@@ -107,7 +134,7 @@ class Rewrapping:
             for (kek, version, sound), count in found.items()
         ]
 
-    def _windows(self, rows: int) -> Iterator[tuple[str, RowKey | None, RowKey | None]]:
+    def _windows(self, rows: int) -> Iterator[_Window]:
         """Each window of each place: the rows behind a key, up to a key."""
         with self._uow.begin(read_only=True) as tx:
             places = tx.wrapped.places()
@@ -121,17 +148,19 @@ class Rewrapping:
                     break
                 after = end
 
-    def _lane(self, rotation: RotationRow, stop: threading.Event) -> Passed:
+    def _lane(
+        self, rotation: RotationRow, windows: Iterator[_Window], stop: threading.Event
+    ) -> Passed:
         rewrapped = refused = 0
-        for place, begin, end in self._windows(WINDOW):
-            after, full = begin, True
-            while full:
+        for place, begin, end in windows:
+            after, more = begin, True
+            while more:
                 if stop.is_set():
                     return Passed(rewrapped=rewrapped, refused=refused, whole=False)
                 taken, done = self._batch(rotation, place, after, end)
                 rewrapped, refused = rewrapped + done, refused + len(taken) - done
-                full = len(taken) == MAX_BATCH
-                after = taken[-1].row if full else end
+                after = taken[-1].row if taken else end
+                more = len(taken) == BATCH and after != end
         return Passed(rewrapped=rewrapped, refused=refused, whole=True)
 
     def _batch(
@@ -140,21 +169,16 @@ class Rewrapping:
         """Rewrap one batch; what was found, and how many of it Vault rewrapped."""
         with self._uow.begin() as tx:
             taken = tx.wrapped.take(
-                place, rotation.key, rotation.target, after=after, end=end, limit=MAX_BATCH
+                place, rotation.key, rotation.target, after=after, end=end, limit=BATCH
             )
             if not taken:
                 return [], 0
             held = self._held(tx, taken)
-            results = self._rotator.rewrap([each.wrapped for each in held])
-            done = [
-                WrappedRow(row=each.row, wrapped=result, bound=each.bound)
-                for each, result in zip(held, results, strict=True)
-                if isinstance(result, WrappedKey) and result.kek_version >= rotation.target
-            ]
+            done = self._rewrapped(held, rotation.target)
             if done:
                 entry = new_entry_id()
-                commitments, done = _bound(entry, done)
-                tx.wrapped.put(place, done)
+                commitments, rows = _bound(entry, done)
+                tx.wrapped.put(place, rows)
                 tx.outbox.append(
                     self._audit.entries(
                         Event.VAULT_KEY_REWRAPPED,
@@ -170,6 +194,20 @@ class Rewrapping:
                 tx.rotations.add(rotation.id, len(done))
         return taken, len(done)
 
+    def _rewrapped(
+        self, held: list[WrappedRow], target: int
+    ) -> list[tuple[WrappedRow, WrappedKey]]:
+        """Rows with what Vault made of their keys; those that it refused are left out."""
+        parts = [held[start : start + MAX_BATCH] for start in range(0, len(held), MAX_BATCH)]
+        return [
+            (each, result)
+            for part in parts
+            for each, result in zip(
+                part, self._rotator.rewrap([each.wrapped for each in part]), strict=True
+            )
+            if isinstance(result, WrappedKey) and result.kek_version >= target
+        ]
+
     def _held(self, tx: Transaction, taken: list[WrappedRow]) -> list[WrappedRow]:
         """Those that are bound as the ledger says; rewrapping another would make it pass for one.
 
@@ -177,6 +215,8 @@ class Rewrapping:
         """
         claims = {each.row: bindings.claim(each.bound) for each in taken if each.bound is not None}
         broken = bindings.unbound(tx.bindings, claims)
+        if not broken:
+            return taken
         for each in taken:
             if each.row in broken and each.bound is not None:
                 name = each.bound.token
@@ -191,28 +231,17 @@ class Rewrapping:
         return [each for each in taken if each.row not in broken]
 
 
-def _bound(entry: str, done: list[WrappedRow]) -> tuple[dict[str, str], list[WrappedRow]]:
-    """The commitment of a batch, and its rows with their new bindings."""
-    bound = [
-        (each, row, bindings.leaf(row.token, row.version, each.wrapped, row.envelope_hash))
-        for each in done
+def _bound(
+    entry: str, done: list[tuple[WrappedRow, WrappedKey]]
+) -> tuple[dict[str, str], list[RewrappedRow]]:
+    """The commitment of a batch, and what its rows get; of a place all rows are bound, or none."""
+    leaves = [
+        bindings.leaf(row.token, row.version, wrapped, row.envelope_hash)
+        for each, wrapped in done
         if (row := each.bound) is not None
     ]
-    commitments, made = bindings.bind(UUID(entry), [leaf for _, _, leaf in bound])
-    if not made:
-        return commitments, done
+    commitments, made = bindings.bind(UUID(entry), leaves)
     return commitments, [
-        WrappedRow(
-            row=each.row,
-            wrapped=each.wrapped,
-            bound=BoundRow(
-                bucket=row.bucket,
-                token=row.token,
-                version=row.version,
-                wrapped=each.wrapped,
-                envelope_hash=row.envelope_hash,
-                binding=binding,
-            ),
-        )
-        for (each, row, _), binding in zip(bound, made, strict=True)
+        RewrappedRow(row=each.row, wrapped=wrapped, binding=binding)
+        for (each, wrapped), binding in zip(done, made or repeat(None, len(done)), strict=True)
     ]

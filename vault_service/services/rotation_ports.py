@@ -12,7 +12,7 @@ from keys.data_keys import WrappedKey
 from keys.errors import CiphertextRejected
 from keys.operations import KeyInfo
 from keys.rotation import Begun
-from vault_service.services.binding_ports import BoundRow
+from vault_service.services.binding_ports import Binding, BoundRow
 
 # A row's key within its table.
 RowKey = tuple[object, ...]
@@ -139,6 +139,15 @@ class WrappedRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RewrappedRow:
+    """What a row that was taken gets: its rewrapped key, and the binding that goes with it."""
+
+    row: RowKey
+    wrapped: WrappedKey
+    binding: Binding | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     """How many wrapped keys of one KEK and version; `sound` where column and key agree on it."""
 
@@ -180,7 +189,7 @@ class WrappedKeys(Protocol):
         """Lock rows of a window that are wrapped below a version; those of rivals are skipped."""
         ...
 
-    def put(self, place: str, rows: Sequence[WrappedRow]) -> None:
+    def put(self, place: str, rows: Sequence[RewrappedRow]) -> None:
         """Store rewrapped keys in rows that were taken."""
         ...
 

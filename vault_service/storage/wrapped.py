@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 
 from keys.data_keys import WrappedKey
 from vault_service.services.binding_ports import BoundRow
-from vault_service.services.rotation_ports import RowKey, Tally, WrappedRow
+from vault_service.services.rotation_ports import RewrappedRow, RowKey, Tally, WrappedRow
 from vault_service.storage.bindings import binding
 from vault_service.storage.session import Row, Session
 from vault_service.storage.tables import metadata
@@ -228,7 +228,7 @@ class SqlWrappedKeys:
             self._session.learn(rows[0][2])
         return [_wrapped(where, kek, row) for row in rows]
 
-    def put(self, place: str, rows: Sequence[WrappedRow]) -> None:
+    def put(self, place: str, rows: Sequence[RewrappedRow]) -> None:
         """Store rewrapped keys in rows that were taken."""
         where, statements = _BY_NAME[place]
         if rows:
@@ -264,7 +264,7 @@ def _wrapped(place: Place, kek: str, row: Row) -> WrappedRow:
     )
 
 
-def _bound(rows: Sequence[WrappedRow]) -> Iterator[list[object]]:
-    bound = [each.bound.binding if each.bound else None for each in rows]
+def _bound(rows: Sequence[RewrappedRow]) -> Iterator[list[object]]:
+    bound = [each.binding for each in rows]
     yield [each and each.entry for each in bound]
     yield [each and each.path for each in bound]
