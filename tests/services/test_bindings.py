@@ -28,9 +28,10 @@ from vault_service.domain.values import parse
 from vault_service.ledger import merkle, tiles
 from vault_service.ledger.entries import Actor, ActorKind, Entry, Event, Origin, Outcome, encode
 from vault_service.services import binding_check, bindings
+from vault_service.services.activity import EntryDraft
 from vault_service.services.adoption import Adoption
 from vault_service.services.audit import Audit
-from vault_service.services.binding_check import BindingCheck, Checked
+from vault_service.services.binding_check import BindingCheck, Checked, Finding
 from vault_service.services.reveal import KeySubstituted
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.services.views import Revealed
@@ -39,7 +40,7 @@ from vault_service.storage.unit_of_work import SqlUnitOfWork
 
 KEY = "records-contact"
 STOP = threading.Event()
-TABLES = ("records", "ledger_leaves", "ledger_bundles", "ledger_outbox")
+TABLES = ("records", "activity_segments", "ledger_leaves", "ledger_bundles", "ledger_outbox")
 
 
 def mail(stage: Stage, *names: str, customer: str | None = None, **more: Any) -> list[str]:
@@ -139,6 +140,16 @@ def test_a_leaf_depends_on_each_of_its_parts() -> None:
 # ---------------------------------------------------------------- a vault of its own
 
 
+def activity(stage: Stage, months: int) -> tuple[str, ...]:
+    """Segments of a customer's activity, one for each month."""
+    customer, caller = stage.customer(), stage.caller("billing")
+    entries = [
+        EntryDraft(customer=customer, at=datetime(2025, month, 1, tzinfo=UTC), kind="signed_in")
+        for month in range(1, months + 1)
+    ]
+    return present(stage.services.activity).record(caller, entries).segments
+
+
 @pytest.fixture(scope="module")
 def own(
     postgres_server: DatabaseServer,
@@ -163,6 +174,7 @@ def own(
             mail(stage, f"b{number}", customer=customer)
         present(stage.worker.log_keeper).finish()
         mail(stage, "waits")
+        activity(stage, 2)
         yield stage
 
 
@@ -236,9 +248,10 @@ def test_all_is_as_the_ledger_says(own: Stage, owner: SqlUnitOfWork) -> None:
         "SELECT count(*) FILTER (WHERE erased_at IS NULL), count(erased_at) FROM records"
     )
     assert (found.records, found.erased, found.archived) == (records, erased, 0)
+    assert found.segments == 2
     assert found.entries == len(own.outbox())
     assert found.seconds > 0
-    assert set(seen) == {"entries", "records"}
+    assert set(seen) == {"entries", "records", "segments"}
 
 
 def test_what_happens_meanwhile_is_not_reported(
@@ -437,6 +450,36 @@ def test_each_tampering_is_found(own: Stage, owner: SqlUnitOfWork, what: str) ->
         tamper(own, _token(own))
         found = BindingCheck(uow=owner).run()
     assert code in codes(found), found.findings
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("wrapped_key = (SELECT max(wrapped_key) FROM records)", "wrapped_key_substituted"),
+        (r"envelope = '\x00'", "wrapped_key_substituted"),
+        (r"bound_path = '\x00'", "wrapped_key_substituted"),
+        ("bound_by = NULL, bound_path = NULL", "binding_missing"),
+        ("bound_by = gen_random_uuid()", "binding_without_entry"),
+        ("kek_version = 77", "wrapped_key_version"),
+    ],
+)
+def test_a_segment_is_compared_as_well(
+    own: Stage,
+    owner: SqlUnitOfWork,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    code: str,
+) -> None:
+    """Each of them, in pages, in every month."""
+    monkeypatch.setattr(binding_check, "PAGE", 1)
+    segments = sorted(name for (name,) in own.sql("SELECT id FROM activity_segments"))
+    with undone(own):
+        own.sql(f"UPDATE activity_segments SET {change}")  # noqa: S608 -- above
+        found = BindingCheck(uow=owner).run()
+    assert [each for each in found.findings if each.code == code] == [
+        Finding(code, segment) for segment in segments
+    ]
+    assert found.segments == len(segments)
 
 
 def test_an_erased_customer_accounts_for_his_records(own: Stage, owner: SqlUnitOfWork) -> None:

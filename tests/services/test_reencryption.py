@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,15 +16,19 @@ from tests.support.servers import DatabaseServer, VaultServer
 from tests.support.whole import Stage, present, refusal, stage_of_its_own, standing
 from vault_service.errors import NotFound, Unavailable
 from vault_service.ledger.entries import Event
+from vault_service.services import reencryption
+from vault_service.services.activity import EntryDraft
 from vault_service.services.alarms import Alarms
 from vault_service.services.audit import Audit
 from vault_service.services.binding_check import BindingCheck
 from vault_service.services.reencryption import Reencrypted, Reencryption
+from vault_service.services.service_choices import ChoiceDraft
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.storage import engine as engines
 from vault_service.storage.unit_of_work import SqlUnitOfWork
 
 KEY = "records-contact"
+ACCOUNT = "records-account"
 MAILS = 450
 
 
@@ -241,6 +246,47 @@ def test_a_finished_run_is_told_once(own: Stage, work: Reencryption) -> None:
     with own.told() as nothing:
         assert work._end(found.run) is None
     assert nothing == []
+
+
+def test_activity_is_sealed_anew(
+    own: Stage, work: Reencryption, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Choices of services and segments lie under one key: all of both, in batches of three."""
+    monkeypatch.setattr(reencryption, "MAX_BATCH", 3)
+    billing = own.caller("billing")
+    customers = [own.customer() for _ in range(4)]
+    segments: list[str] = []
+    for customer in customers:
+        choice = ChoiceDraft(
+            value={"service": "hosting.basic", "since": "2026-01-01", "details": "by letter"}
+        )
+        present(own.services.services).record(billing, customer, [choice])
+        entries = [
+            EntryDraft(
+                customer=customer,
+                at=datetime(2025, month, 1, tzinfo=UTC),
+                kind="signed_in",
+                details=f"month {month}",
+            )
+            for month in (1, 2)
+        ]
+        segments += present(own.services.activity).record(billing, entries).segments
+    own.rotations.start(own.caller("operator"), ACCOUNT)
+    rebuilt(own.rotation_work, settle=timedelta(0)).run(threading.Event())
+    assert intact(own, work)
+
+    def lying() -> dict[str, tuple[bytes, str]]:
+        rows = own.sql("SELECT id, envelope, wrapped_key FROM activity_segments")
+        return sealed(own, ACCOUNT) | {row[0]: (bytes(row[1]), row[2]) for row in rows}
+
+    before, plain = lying(), values(own, segments)
+    with own.told(Event.REENCRYPTION_CERTIFICATE) as certificates:
+        found = rebuilt(work, keks=frozenset((ACCOUNT,))).run(ACCOUNT)
+    assert (len(before), found.done, found.refused) == (12, 12, 0)
+    assert certificates[0].count == 12
+    assert all_new(before, lying())
+    assert values(own, segments) == plain
+    assert intact(own, work)
 
 
 def test_a_communication_is_refused_and_stays_as_it_is(own: Stage, work: Reencryption) -> None:

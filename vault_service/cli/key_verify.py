@@ -29,7 +29,7 @@ _SHOWN: Final = 100
 
 @group.command("verify", cls=PlainCommand)
 def verify() -> None:
-    """Compare every record's wrapped key with the ledger entry that made it. Exit 5 on a finding.
+    """Compare every record's and segment's wrapped key with its ledger entry. Exit 5 on a finding.
 
     Needs VAULT_SERVICE_DATABASE_OWNER_URL, and changes nothing. That the log itself is the one that
     was signed is for `ledger verify` to say: run both.
@@ -38,7 +38,9 @@ def verify() -> None:
     from vault_service import bootstrap  # noqa: PLC0415
 
     with bootstrap.binding_check(settings.load()) as check, progress_bar("Comparing") as bar:
-        tasks = {name: bar.add_task(name, total=None) for name in ("entries", "records")}
+        tasks = {
+            name: bar.add_task(name, total=None) for name in ("entries", "records", "segments")
+        }
         found = check.run(
             progress=lambda what, done, of: bar.update(tasks[what], completed=done, total=of)
         )
@@ -160,6 +162,7 @@ def _plain(found: Checked) -> dict[str, object]:
     return {
         "ok": not found.findings,
         "records": found.records,
+        "segments": found.segments,
         "erased": found.erased,
         "entries": found.entries,
         "archived": found.archived,
@@ -169,14 +172,15 @@ def _plain(found: Checked) -> dict[str, object]:
 
 
 def _show(found: Checked) -> None:
-    rate = (found.records + found.entries) / max(found.seconds, 0.001)
+    rate = (found.records + found.segments + found.entries) / max(found.seconds, 0.001)
     screen.write_facts(
         {
             "records": found.records,
+            "segments of activity": found.segments,
             "erased": found.erased,
             "entries": found.entries,
             "entries in archives": found.archived or None,
-            "rate": f"{rate:.0f} records and entries a second",
+            "rate": f"{rate:.0f} of these a second",
             "findings": len(found.findings) or "none",
         }
     )

@@ -1,4 +1,4 @@
-"""Walks all records against the log: is each wrapped key the one that the ledger tells of?
+"""Walks all records and segments against the log: is each wrapped key the one that it tells of?
 
 1. the log is read, entry by entry: which tokens were made and which erased, which rewraps belong to
    which rotation, and whether the index of commitments repeats what the entries say. Each entry's
@@ -6,7 +6,9 @@
    `ledger verify` to say.
 2. the records are read, in pages: each is compared with the commitment of the entry that it names,
    and each token with what the log knows of it.
-3. what the log got meanwhile is read, so that nothing is reported for having happened just now.
+3. segments of activity are read likewise. The log says how many came and not their names, so of
+   these it is not known whether any is missing.
+4. what the log got meanwhile is read, so that nothing is reported for having happened just now.
 
 Needs the schema's owner, and only reads. Holds the names of all tokens in memory, about 250 bytes
 each. Entries that lie in archives are counted and not read: of their commitments the index is
@@ -62,6 +64,7 @@ class Checked:
 
     Attributes:
         records: live records that were compared with their entries.
+        segments: segments of activity that were.
         erased: records that were erased.
         entries: entries that were read.
         archived: entries that were not, because they lie in archives.
@@ -70,6 +73,7 @@ class Checked:
     """
 
     records: int
+    segments: int
     erased: int
     entries: int
     archived: int
@@ -133,6 +137,7 @@ class BindingCheck:
         run = _Run(self._uow, progress)
         run.read_log()
         run.read_records()
+        run.read_segments()
         run.read_rest()
         return run.result(self._clock() - began)
 
@@ -148,6 +153,7 @@ class _Run:
         self._read = 0
         self._archived = 0
         self._records = 0
+        self._segments = 0
         self._erased = 0
         # Settled when the log was read to its end: what may have happened meanwhile.
         self._unknown: list[str] = []
@@ -177,6 +183,7 @@ class _Run:
                     self._add("record_erased_untold", token)
         return Checked(
             records=self._records,
+            segments=self._segments,
             erased=self._erased,
             entries=told.entries,
             archived=self._archived,
@@ -326,6 +333,21 @@ class _Run:
             if len(rows) < PAGE:
                 return
             after = rows[-1].bucket, rows[-1].token
+
+    def read_segments(self) -> None:
+        """Compare each segment of activity with the log."""
+        after: str | None = None
+        while True:
+            with self._uow.begin(read_only=True) as tx:
+                rows = tx.bindings.walk_segments(after, PAGE)
+            for row in rows:
+                if row.bound is not None:
+                    self._check_binding(row, row.bound)
+            self._segments += len(rows)
+            self._progress("segments", self._segments, None)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].token
 
     def _check(self, row: WalkedRow) -> None:
         told = self._told

@@ -62,6 +62,10 @@ class Bindings(Protocol):
         """Records in the order of their names, after one of them."""
         ...
 
+    def walk_segments(self, after: str | None, limit: int) -> list[WalkedRow]:
+        """Segments of activity in the order of bucket, month and name, after one of them."""
+        ...
+
     def indexed(self, entries: Sequence[UUID]) -> Mapping[UUID, tuple[int, bytes | None]]:
         """What the index says of entries: the leaf, and the commitment."""
         ...

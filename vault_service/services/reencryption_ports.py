@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # `ports` has this module's repository among its own
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """A part of a run: a range of buckets, and the record behind which it goes on."""
+    """A part of a run: a range of buckets, and the record or segment behind which it goes on."""
 
     run: str
     number: int
@@ -36,7 +36,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resealed:
-    """A record under a new data key; `before` is the wrapped key that it must still have."""
+    """A record or segment under a new data key; `before` is what it must still be wrapped as."""
 
     record: SealedRecord
     before: str
@@ -54,7 +54,7 @@ class Reencryptions(Protocol):
         ...
 
     def records(self, shard: Shard, key: str, limit: int) -> list[SealedRecord]:
-        """Lock the next records of a shard under a KEK, in the order of their names."""
+        """Lock the next of a shard under a KEK: records by their names, then segments by theirs."""
         ...
 
     def put(self, rows: Sequence[Resealed]) -> int:

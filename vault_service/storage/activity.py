@@ -50,10 +50,11 @@ _MASKED: Final = (
     b"SELECT s.bucket, s.id, s.customer, octet_length(s.marks), s.first_at, s.last_at,"
     b" s.recorded_at" + _NAMED
 )
-_SEALED: Final = (
-    b"SELECT s.bucket, s.id, s.customer, octet_length(s.marks), s.envelope, s.kek, s.kek_version,"
-    b" s.wrapped_key, s.bound_by, s.bound_path" + _NAMED
+SEALED_SEGMENT: Final = (
+    b"s.bucket, s.id, s.customer, octet_length(s.marks), s.envelope, s.kek, s.kek_version,"
+    b" s.wrapped_key, s.bound_by, s.bound_path"
 )
+_SEALED: Final = b"SELECT " + SEALED_SEGMENT + _NAMED
 
 
 class SqlActivity:
@@ -138,7 +139,7 @@ def masked_segments(session: Session, names: Sequence[str]) -> dict[str, MaskedR
 
 def sealed_segments(session: Session, names: Sequence[str]) -> dict[str, SealedRecord]:
     """Segments as they are revealed, as if they were records."""
-    return {row[1]: _sealed(row) for row in _named(session, _SEALED, names)}
+    return {row[1]: sealed_segment(row) for row in _named(session, _SEALED, names)}
 
 
 def _named(session: Session, statement: bytes, names: Sequence[str]) -> list[Row]:
@@ -170,7 +171,8 @@ def _masked(row: Row) -> MaskedRecord:
     )
 
 
-def _sealed(row: Row) -> SealedRecord:
+def sealed_segment(row: Row) -> SealedRecord:
+    """A row of `SEALED_SEGMENT`."""
     bucket, name, customer, size, envelope, kek, version, wrapped, entry, path = row
     return SealedRecord(
         bucket=bucket,

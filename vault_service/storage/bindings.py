@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from keys.data_keys import WrappedKey
+from vault_service.domain.tokens import segment_place
 from vault_service.services.binding_ports import Binding, BoundRow, WalkedRow
 from vault_service.storage.session import Row, Session
 
@@ -33,6 +34,19 @@ FROM (
 LEFT JOIN ledger_leaves AS l ON l.id = r.bound_by
 LEFT JOIN ledger_outbox AS o ON o.id = r.bound_by AND l.id IS NULL
 ORDER BY r.bucket, r.token
+"""
+_WALK_SEGMENTS: Final = b"""
+SELECT s.bucket, s.id, s.customer, false, 1, s.kek, s.kek_version, s.wrapped_key,
+    sha256(s.envelope), s.bound_by, s.bound_path, l.leaf, coalesce(l.wrapped_keys, o.wrapped_keys)
+FROM (
+    SELECT * FROM activity_segments
+    WHERE %(name)b::text IS NULL
+        OR (bucket, month, id) > (%(bucket)b::smallint, %(month)b::date, %(name)b::text)
+    ORDER BY bucket, month, id LIMIT %(limit)b
+) AS s
+LEFT JOIN ledger_leaves AS l ON l.id = s.bound_by
+LEFT JOIN ledger_outbox AS o ON o.id = s.bound_by AND l.id IS NULL
+ORDER BY s.bucket, s.month, s.id
 """
 _INDEXED: Final = b"SELECT id, leaf, wrapped_keys FROM ledger_leaves WHERE id = ANY(%b::uuid[])"
 _WAITING: Final = b"SELECT entry FROM ledger_outbox"
@@ -67,6 +81,12 @@ class SqlBindings:
     def walk(self, after: tuple[int, str] | None, limit: int) -> list[WalkedRow]:
         """Records in the order of their names, after one of them."""
         return [_walked(row) for row in self._session.rows(_WALK, _after(after, limit))]
+
+    def walk_segments(self, after: str | None, limit: int) -> list[WalkedRow]:
+        """Segments of activity in the order of bucket, month and name, after one of them."""
+        bucket, month = (after and segment_place(after)) or (None, None)
+        values = {"bucket": bucket, "month": month, "name": after, "limit": limit}
+        return [_walked(row) for row in self._session.rows(_WALK_SEGMENTS, values)]
 
     def indexed(self, entries: Sequence[UUID]) -> Mapping[UUID, tuple[int, bytes | None]]:
         """What the index says of entries: the leaf, and the commitment."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from vault_service.domain.tokens import segment_place
 from vault_service.services.ports import SealedRecord
 from vault_service.services.reencryption_ports import Ended, Resealed, Shard
+from vault_service.storage.activity import SEALED_SEGMENT, sealed_segment
 from vault_service.storage.records import SEALED, sealed_record
 from vault_service.storage.session import Session
 from vault_service.storage.tables import BUCKETS
@@ -35,6 +37,14 @@ _RECORDS: Final = (
     b" OR (r.bucket, r.token) > (%(bucket)b::smallint, %(token)b::text))"
     b" ORDER BY r.bucket, r.token LIMIT %(limit)b FOR NO KEY UPDATE"
 )
+_SEGMENTS: Final = (
+    b"SELECT "
+    + SEALED_SEGMENT
+    + b" FROM activity_segments AS s WHERE s.bucket BETWEEN %(first)b AND %(last)b"
+    b" AND s.kek = %(key)b AND (%(name)b::text IS NULL OR (s.bucket, s.month, s.id)"
+    b" > (%(bucket)b::smallint, %(month)b::date, %(name)b::text))"
+    b" ORDER BY s.bucket, s.month, s.id LIMIT %(limit)b FOR NO KEY UPDATE"
+)
 _PUT: Final = b"""
 UPDATE records AS r
 SET envelope = n.envelope, wrapped_key = n.wrapped, kek_version = n.version,
@@ -43,6 +53,16 @@ FROM unnest(%b::smallint[], %b::text[], %b::text[], %b::bytea[], %b::text[], %b:
     %b::uuid[], %b::bytea[]) AS n (bucket, token, before, envelope, wrapped, version, entry, path)
 WHERE r.bucket = n.bucket AND r.token = n.token AND r.wrapped_key = n.before
 RETURNING r.token
+"""
+_PUT_SEGMENTS: Final = b"""
+UPDATE activity_segments AS s
+SET envelope = n.envelope, wrapped_key = n.wrapped, kek_version = n.version,
+    bound_by = n.entry, bound_path = n.path
+FROM unnest(%b::smallint[], %b::text[], %b::text[], %b::bytea[], %b::text[], %b::integer[],
+    %b::uuid[], %b::bytea[], %b::date[])
+    AS n (bucket, id, before, envelope, wrapped, version, entry, path, month)
+WHERE s.bucket = n.bucket AND s.month = n.month AND s.id = n.id AND s.wrapped_key = n.before
+RETURNING s.id
 """
 _ADVANCE: Final = b"""
 UPDATE reencryptions
@@ -89,7 +109,23 @@ class SqlReencryptions:
         )
 
     def records(self, shard: Shard, key: str, limit: int) -> list[SealedRecord]:
-        """Lock the next records of a shard under a KEK, in the order of their names."""
+        """Lock the next of a shard under a KEK: records by their names, then segments by theirs."""
+        place = None if shard.after is None else segment_place(shard.after[1])
+        found = [] if place is not None else self._records(shard, key, limit)
+        if len(found) == limit:
+            return found
+        values = {
+            "first": shard.first_bucket,
+            "last": shard.last_bucket,
+            "key": key,
+            "bucket": place and place[0],
+            "month": place and place[1],
+            "name": shard.after and place and shard.after[1],
+            "limit": limit - len(found),
+        }
+        return [*found, *map(sealed_segment, self._session.rows(_SEGMENTS, values))]
+
+    def _records(self, shard: Shard, key: str, limit: int) -> list[SealedRecord]:
         bucket, token = shard.after or (None, None)
         values = {
             "first": shard.first_bucket,
@@ -103,19 +139,20 @@ class SqlReencryptions:
 
     def put(self, rows: Sequence[Resealed]) -> int:
         """Replace envelope, wrapped key and binding together; how many were as before."""
-        bound = [(each, each.record.binding) for each in rows if each.record.binding is not None]
-        records = [each.record for each, _ in bound]
-        columns = (
-            [record.bucket for record in records],
-            [record.token for record in records],
-            [each.before for each, _ in bound],
-            [record.envelope for record in records],
-            [record.wrapped_key.ciphertext for record in records],
-            [record.wrapped_key.kek_version for record in records],
-            [binding.entry for _, binding in bound],
-            [binding.path for _, binding in bound],
-        )
-        return len(self._session.rows(_PUT, columns))
+        records: list[tuple[object, ...]] = []
+        segments: list[tuple[object, ...]] = []
+        for row in rows:
+            place = segment_place(row.record.token)
+            if place is None:
+                records.append(_replacing(row))
+            else:
+                segments.append((*_replacing(row), place[1]))
+        done = 0
+        for statement, group in ((_PUT, records), (_PUT_SEGMENTS, segments)):
+            if group:
+                columns = tuple([*column] for column in zip(*group, strict=True))
+                done += len(self._session.rows(statement, columns))
+        return done
 
     def advance(
         self, shard: Shard, after: tuple[int, str] | None, *, done: int, refused: int, last: bool
@@ -137,3 +174,17 @@ class SqlReencryptions:
             started_at=min(row[3] for row in rows),
             finished_at=rows[0][4],
         )
+
+
+def _replacing(row: Resealed) -> tuple[object, ...]:
+    record, binding = row.record, row.record.binding
+    return (
+        record.bucket,
+        record.token,
+        row.before,
+        record.envelope,
+        record.wrapped_key.ciphertext,
+        record.wrapped_key.kek_version,
+        binding and binding.entry,
+        binding and binding.path,
+    )
