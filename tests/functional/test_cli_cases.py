@@ -6,6 +6,7 @@ lacks. The worker's duties are run here, so that nobody waits for their rounds.
 
 from __future__ import annotations
 
+import csv
 import json
 import threading
 import time
@@ -215,3 +216,33 @@ def test_an_operator_looks_after_webhooks(cli: Cli, service: Running) -> None:
     assert "1 on the way again" in cli.text("webhooks", "retry", delivery["message"]).out
     assert cli("webhooks", "retry", delivery["message"]).code == ExitCode.NOT_FOUND
     assert cli("webhooks", "list", "--as", "auditor").code == ExitCode.REFUSED
+
+
+def test_use_of_the_website_is_told_in_four_forms(cli: Cli, service: Running) -> None:
+    """A table, JSON, a spreadsheet and a page, each rounded; a period that is none is refused."""
+    day = "2020-02-03"
+    for page, referrer, views, visitors in (
+        ("*", "*", 34, 21),
+        ("/", "none", 25, 16),
+        ("/pricing", "none", 9, 9),
+    ):
+        service.sql(
+            "INSERT INTO usage_counts (day, page, referrer, views, visitors)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            (day, page, referrer, views, visitors),
+        )
+    asked = ("usage", "--from", day, "--to", day, "--as", "operator")
+    found = good(cli(*asked))
+    assert (found["from"], found["to"], found["least"]) == (day, day, 10)
+    told = {row["page"]: (row["views"], row["visitors"]) for row in found["rows"]}
+    assert told == {"*": (30, 20), "/": (20, 10), "/pricing": ("<10", "<10")}
+    text = cli.text(*asked).out
+    assert text.startswith(f"Use of the website, {day} to {day} (UTC)")
+    assert ["/pricing", "none", "<10", "<10"] in [line.split()[1:] for line in text.splitlines()]
+    rows = list(csv.reader(cli.text(*asked, "--format", "csv").out.splitlines()))
+    assert rows[0] == ["day", "page", "referrer", "views", "visitors"]
+    assert [day, "/", "none", "20", "10"] in rows
+    assert "<svg" in cli.text(*asked, "--format", "html").out
+    late = cli("usage", "--from", day, "--to", "2020-06-01", "--as", "auditor")
+    assert late.error == "usage_period_invalid"
+    assert cli("usage", "--as", "billing").error == "forbidden"

@@ -26,8 +26,8 @@ def bare(start_service: Callable[..., Running]) -> Running:
 
 @pytest.fixture(scope="module")
 def cli(bare: Running, tmp_path_factory: pytest.TempPathFactory) -> Cli:
-    """The command line with the keys of a requester and an officer."""
-    people = {who: bare.keys[who] for who in ("requester", "officer-1")}
+    """The command line with the keys of a requester, two officers and support."""
+    people = {who: bare.keys[who] for who in ("requester", "officer-1", "officer-2", "support")}
     return Cli(credentials_file(tmp_path_factory.mktemp("cli"), bare.base_url, people))
 
 
@@ -74,6 +74,45 @@ def test_a_token_is_of_use_to_the_holder_of_its_key(
     assert revealed.body["results"][0]["value"]["number"] == NUMBER
     again = cli("disclosures", "reveal", grant, "--dpop-key", str(key))
     assert again.body["results"][0]["value"]["number"] == NUMBER
+
+
+def test_contents_are_of_use_to_the_holder_of_its_key(
+    cli: Cli, bare: Running, tmp_path: Path
+) -> None:
+    """Refused without the key and with another, which spends nothing; then once, byte for byte."""
+    letter, held, got = (tmp_path / each for each in ("a.eml", "held", "got.eml"))
+    letter.write_bytes(b"From: ada@example.com\r\n\r\nPlease call me.\r\n")
+    key, other = tmp_path / "key", tmp_path / "other"
+    for each in (key, other):
+        assert cli("disclosures", "new-dpop-key", str(each)).code == 0
+    kept = cli(
+        "communications", "keep", bare.customer(), str(letter), "--direction", "inbound",
+        "--as", "support",
+    ).body["id"]  # fmt: skip
+    made = cli(
+        "disclosures", "create", "--ground", "provide_service",
+        "--category", "communication_contents", "--evidence", "ticket_reference=T-17",
+        "--recipient-kind", "internal", "--recipient-name", "Support", "--token", kept,
+        "--proof-of-possession",
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    grant = made.body["id"]
+    for officer in ("officer-1", "officer-2"):
+        assert cli("disclosures", "approve", grant, "--as", officer).code == 0
+    take = ("disclosures", "token", grant, "--output", str(held), "--dpop-key", str(key))
+    assert cli(*take).code == 0
+    reveal = (
+        "disclosures", "reveal", grant, "--disclosure-token-file", str(held),
+        "--content", "--output", str(got),
+    )  # fmt: skip
+    assert cli(*reveal).code == ExitCode.REFUSED
+    assert cli(*reveal, "--dpop-key", str(other)).error == "disclosure_token_proof"
+    assert not got.exists()
+    done = cli(*reveal, "--dpop-key", str(key))
+    assert done.code == 0, done.err
+    assert got.read_bytes() == letter.read_bytes()
+    got.unlink()
+    assert cli(*reveal, "--dpop-key", str(key)).code == ExitCode.REFUSED
 
 
 def test_a_key_that_others_may_read_is_refused(cli: Cli, tmp_path: Path) -> None:
