@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
 from tests.support.faults import rebuilt
-from tests.support.whole import NOBODY, Stage, name, refusal
+from tests.support.whole import NOBODY, Stage, card, name, present, refusal
 from vault_service.errors import Forbidden, InvalidInput, NotFound
 from vault_service.ledger.entries import Event
 from vault_service.services import customers as use_case
+from vault_service.services.tokenization import TokenizeItem
 from vault_service.services.views import CustomerView
+from vault_service.storage.session import Session
 
 
 def made(results: object) -> list[CustomerView]:
@@ -132,6 +135,36 @@ def test_a_profile_has_masked_records_by_class(stage: Stage, customer: str) -> N
     assert "4242424242424242" not in str(profile)
     (entry,) = entries
     assert (entry.event, entry.customer, entry.count) == (Event.CUSTOMER_READ, customer, 1)
+
+
+def test_a_profile_is_one_query(
+    stage: Stage, customer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records of every class and of linked customers; beside it the time for the entry is asked."""
+    other = stage.customer()
+    for owner in (customer, other):
+        stage.tokenize(
+            TokenizeItem(data_class="payment_card", customer=owner, value=card()),
+            TokenizeItem(data_class="telephone", customer=owner, value="+49 30 901820"),
+            TokenizeItem(data_class="contact_name", customer=owner, value="Ada Lovelace"),
+        )
+    present(stage.services.links).link(stage.caller("support"), customer, other)
+    stage.customers.profile(stage.caller("support"), customer)  # the guard has read its marks
+    asked: list[bytes] = []
+    real = Session.rows
+
+    def rows(session: Session, statement: bytes, *given: Any, **more: Any) -> Any:
+        asked.append(statement)
+        return real(session, statement, *given, **more)
+
+    monkeypatch.setattr(Session, "rows", rows)
+    profile = stage.customers.profile(stage.caller("support"), customer)
+    monkeypatch.undo()
+    assert {name: len(views) for name, views in profile.tokens.items()} == dict.fromkeys(
+        ("payment_card", "telephone", "contact_name"), 2
+    )
+    assert [b"records" in each for each in asked] == [True, False]
+    assert asked[1] == b"SELECT now()"
 
 
 def test_a_large_profile_is_cut_and_says_so(

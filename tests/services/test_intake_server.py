@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
 import smtplib
 import socket
-import zipfile
-from base64 import encodebytes
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import test.test_email
 
-from tests.support.mail import MAILBOX, code, delivering, letter, lmtp, original, use
+from tests.support.faults import rebuilt
+from tests.support.hostile import CORPUS, HOSTILE, lines
+from tests.support.mail import MAILBOX, code, delivering, known, letter, lmtp, original, use
 from tests.support.whole import Stage, name, refusal
 from vault_service.errors import SettingsError, Unavailable
 from vault_service.intake import server
@@ -22,8 +20,8 @@ from vault_service.intake.maildir import Maildir
 from vault_service.intake.protocol import MAX_RECIPIENTS, Room
 from vault_service.services.communications import MAX_COMMUNICATION
 from vault_service.services.intake import Incoming, Intake, Taken
-
-CORPUS = sorted((Path(test.test_email.__file__).parent / "data").glob("msg_*.txt"))
+from vault_service.storage import engine as engines
+from vault_service.storage.unit_of_work import SqlUnitOfWork
 
 
 class Heard:
@@ -63,11 +61,6 @@ def link(port: int) -> Iterator[smtplib.LMTP]:
         yield link
 
 
-def lines(content: bytes) -> bytes:
-    """The message with the ends of lines that mail has."""
-    return b"\r\n".join(content.splitlines()) + b"\r\n"
-
-
 def test_pythons_own_messages_are_kept_byte_for_byte(
     stage: Stage, heard: Heard, link: smtplib.LMTP
 ) -> None:
@@ -80,37 +73,6 @@ def test_pythons_own_messages_are_kept_byte_for_byte(
         assert original(stage, first.reference) == content, file.name
         assert code(link, content) == 250
         assert (heard.taken[-1].reference, heard.taken[-1].repeated) == (first.reference, True)
-
-
-def bomb() -> bytes:
-    """A message with an archive that would unpack to 64 MiB."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("bomb", bytes(64 * 1024 * 1024))
-    return b"Content-Type: application/zip\r\nContent-Transfer-Encoding: base64\r\n\r\n" + lines(
-        encodebytes(packed.getvalue())
-    )
-
-
-HOSTILE = {
-    "nothing": b"\r\n",
-    "no header": b"\r\nbody\r\n",
-    "broken header": b"From\r\n: x\r\n\x80\xff: \x00\r\n\r\nbody\r\n",
-    "open boundary": b'Content-Type: multipart/mixed; boundary="\r\n\r\n--\r\n',
-    "ends in the middle": b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Ty\r\n",
-    "unknown charset": b"Content-Type: text/plain; charset=x-y\r\n\r\n\xff\xfe\r\n",
-    "codec that unpacks": b"Content-Type: text/plain; charset=bz2\r\n\r\nBZh9\r\n",
-    "bad base64": b"Content-Transfer-Encoding: base64\r\n\r\n=\r\n!!\r\n",
-    "header injection": b"Message-ID: <a\rBcc: x@y.example>\r\n".replace(b"\r", b"%0d", 1)
-    + b"Subject: =?utf-8?q?a=0D=0ABcc:_x@y.example?=\r\n\r\nbody\r\n",
-    "dots": b".\r\n..\r\n.x\r\n\r\n.\r\n",
-    "a long line": b"X: y\r\n\r\n" + b"z" * 300_000 + b"\r\n.end\r\n",
-    "nested": b"".join(
-        b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (each, each)
-        for each in range(10_000)
-    ),
-    "zip bomb": bomb(),
-}
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
@@ -176,6 +138,29 @@ def test_what_fails_is_451(heard: Heard, link: smtplib.LMTP, problem: Exception)
         heard.problem = None
     assert code(link, content) == 250
     assert not heard.taken[-1].repeated
+
+
+def test_a_database_that_is_away_has_the_sender_keep_it(stage: Stage) -> None:
+    """451 to a known sender, a stranger and nobody; once it is back each is taken, and once."""
+    away = SqlUnitOfWork(
+        engines.create("postgresql://x@127.0.0.1:1/x", application_name="test", pool_size=1)
+    )
+    real = use(stage)
+    cut_off = rebuilt(
+        real,
+        uow=away,
+        communications=rebuilt(real._communications, uow=away),
+        modifications=rebuilt(real._modifications, uow=away, fingerprints=real._fingerprints),
+    )
+    _, address, _ = known(stage)
+    messages = [letter(sender) for sender in (address, f"{name()}@example.com", "nobody")]
+    with delivering(cut_off) as port, lmtp(port) as link:
+        assert [code(link, each) for each in messages] == [451, 451, 451]
+    away.close()
+    back = Heard(real)
+    with delivering(back) as port, lmtp(port) as link:  # type: ignore[arg-type]
+        assert [code(link, each) for each in messages * 2] == [250] * 6
+    assert [each.repeated for each in back.taken] == [False] * 3 + [True] * 3
 
 
 def test_only_own_mailboxes(link: smtplib.LMTP) -> None:

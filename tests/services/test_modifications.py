@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from keys.data_keys import WrappedKey
+from keys.secret import Secret
 from tests.support.whole import NOBODY, NOWHERE, YEAR, Stage, card, name, refusal, standing
 from vault_service.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 from vault_service.ledger.entries import Event
@@ -70,6 +71,8 @@ def test_a_change_keeps_the_token_and_raises_the_version(
     """From a ticket to another value under the same token, with an entry for each step."""
     customer = stage.customer()
     token = telephone(stage, customer)
+    lies = "SELECT envelope, wrapped_key FROM records WHERE token = %s"
+    ((envelope, wrapped),) = stage.sql(lies, [token])
     with stage.told() as entries:
         change = asked(changes, stage, customer=customer)
         assert (change.state, change.token, change.version) == ("proposed", token, 2)
@@ -78,6 +81,17 @@ def test_a_change_keeps_the_token_and_raises_the_version(
         done = applied(changes, stage, change.id)
     assert done.state == "applied"
     assert value_of(stage, token) == "+4930901899"
+    ((now, rewrapped),) = stage.sql(lies, [token])
+    assert now != envelope
+    before, after = (
+        stage.reveals._unwrapping.unwrap(
+            [WrappedKey(kek="records-contact", kek_version=1, ciphertext=each)]
+        )[0]
+        for each in (wrapped, rewrapped)
+    )
+    assert isinstance(before, Secret)
+    assert isinstance(after, Secret)
+    assert before.expose() != after.expose()
     read = stage.reading.get(stage.caller("billing"), token)
     assert (read.version, read.mask) == (2, change.proposed)
     told = [entry for entry in entries if entry.event.startswith("modification.")]
