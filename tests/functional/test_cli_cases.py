@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tests.support.running import Running
 from tests.support.whole import Stage, card, name
 from vault_service.cli.exits import ExitCode
 from vault_service.client.proof_key import ProofKey
+from vault_service.policy import loader
 
 NUMBER = "5555555555554444"
 ONE, TWO = ("--as", "officer-1"), ("--as", "officer-2")
@@ -246,3 +247,39 @@ def test_use_of_the_website_is_told_in_four_forms(cli: Cli, service: Running) ->
     late = cli("usage", "--from", day, "--to", "2020-06-01", "--as", "auditor")
     assert late.error == "usage_period_invalid"
     assert cli("usage", "--as", "billing").error == "forbidden"
+
+
+def test_what_the_policy_keeps_for_a_time_ends(cli: Cli, service: Running, tmp_path: Path) -> None:
+    """Planned from the policy file, then ended by the worker: a month, and what nobody holds."""
+    policy = tmp_path / "policy.toml"
+    shipped = Path(loader.__file__).with_name("shoma-1998-12-17.toml").read_text(encoding="utf-8")
+    kept = '[retention]\nactivity_log = "730 days"\npayment_card = "30 days"\n'
+    policy.write_text(f"{shipped}\n{kept}", encoding="utf-8")
+    environment = {**service.environment, "VAULT_SERVICE_POLICY_FILE": str(policy)}
+    (customer, old), (held, kept_card), (_, young) = (customer_of(cli) for _ in range(3))
+    good(cli("holds", "place", held, "--reason", "a suit", "--reference", "5 O 1/26", *ONE))
+    service.sql(
+        "UPDATE records SET created_at = now() - interval '31 days' WHERE token = ANY(%s)",
+        ([old, kept_card],),
+    )
+    lately = datetime.now(UTC).replace(microsecond=0).isoformat()
+    entries = tmp_path / "log.jsonl"
+    entries.write_text(
+        "".join(
+            json.dumps({"customer": customer, "at": at, "kind": "signed_in"}) + "\n"
+            for at in ("2015-01-31T23:59:59Z", lately)
+        )
+    )
+    assert cli.text("activity", "load", str(entries), "--as", "billing").code == 0
+    plan = good(cli.ended(cli.start("retention", "plan", "--json", environment=environment)))
+    assert {each["class"]: (each["due"], each["held"]) for each in plan["items"]} == {
+        "activity_log": (1, 0),
+        "payment_card": (1, 1),
+    }
+    once = cli.ended(cli.start("worker", "--once", environment=environment))
+    assert once.code == 0, once.err
+    shown = [cli("tokens", "show", each).code for each in (old, kept_card, young)]
+    assert shown == [ExitCode.NOT_FOUND, 0, 0]
+    listing = ("activity", "list", customer, "--as", "support", "--from", "2015-01-01T00:00:00Z")
+    assert [each["at"][:10] for each in good(cli(*listing))["items"]] == [lately[:10]]
+    assert service.sql("SELECT to_regclass('activity_segments_201501')") == [(None,)]
