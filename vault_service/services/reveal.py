@@ -52,6 +52,7 @@ from vault_service.services.disclosures import state_now, told_bound, told_grant
 from vault_service.services.dpop import Proof, ShownProof, missing
 from vault_service.services.gather import Gather
 from vault_service.services.honeytokens import Honeytokens
+from vault_service.services.lanes import Lanes
 from vault_service.services.log_guard import LogGuard
 from vault_service.services.packages import packed, sealing_keys
 from vault_service.services.ports import (
@@ -173,6 +174,7 @@ class Reveal:
         self._budgets = budgets
         self._honeytokens = honeytokens
         self._refused = refused
+        self._lanes = Lanes()
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="reveal")
         self._calls = Gather[_Asked, RevealAnswer](self._run, max_batch=MAX_BATCH)
 
@@ -303,7 +305,8 @@ class Reveal:
             raise
 
     def _alone(self, asked: _Asked) -> RevealAnswer:
-        (answer,) = self._run([asked])
+        with self._lanes.one(len(asked.tokens), deadline=asked.caller.deadline):
+            (answer,) = self._run([asked])
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -33,6 +33,7 @@ from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.context import Caller
 from vault_service.services.gather import Gather
 from vault_service.services.indexing import Indexing
+from vault_service.services.lanes import LARGE, Lanes
 from vault_service.services.ports import (
     DataKeys,
     Fingerprinting,
@@ -59,8 +60,6 @@ REFERENCE_LENGTH: Final = 200
 # Tries at one batch. A card-shaped token of 13 digits has 10^4 forms for one bucket and last four,
 # so a draw that is taken is drawn again; this many in a row mean that the space is full.
 MAX_TRIES: Final = 8
-# From so many items on, the pool is told beforehand what will be taken.
-_LARGE: Final = 50
 FORMATS: Final = ("opaque", "card")
 # Who ends an expired record that stands in the way of a new one: nobody asked for it.
 ACTOR: Final = "tokenization"
@@ -149,6 +148,7 @@ class Tokenization:
         self._indexing = Indexing(uow=uow, fingerprints=fingerprints)
         self._audit = audit
         self._today = today
+        self._lanes = Lanes()
         self._singles = Gather[TokenizeRequest, TokenizeAnswer](self.run)
 
     def submit(self, request: TokenizeRequest) -> TokenizeAnswer:
@@ -173,7 +173,8 @@ class Tokenization:
             )
         if not request.batch:
             return self._singles.submit(request, deadline=request.caller.deadline)
-        (answer,) = self.run([request])
+        with self._lanes.one(len(request.items), deadline=request.caller.deadline):
+            (answer,) = self.run([request])
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -196,7 +197,7 @@ class Tokenization:
         wanted = Counter(
             item.data_class if work.request.only is None else work.request.only
             for work in works
-            if len(work.request.items) >= _LARGE
+            if len(work.request.items) >= LARGE
             for item in work.request.items
         )
         for data_class, count in wanted.items():
