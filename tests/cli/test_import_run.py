@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import stat
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,33 +122,59 @@ def test_repeating_stores_nothing_twice(
     assert len(small.tokens) == 12
 
 
+@pytest.mark.parametrize("lost", [0, 1, 2])
 def test_resume_goes_on_after_the_last_whole_batch(
-    start: Run, small: SmallService, tmp_path: Path
+    start: Run, small: SmallService, tmp_path: Path, lost: int
 ) -> None:
-    """What an interrupted run had written beyond its last batch is cut off and written again."""
+    """What an interrupted run had written beyond its last batch is cut off and written again.
+
+    A batch that was stored while one before it failed is not written: it is sent again under the
+    same key, and nothing is stored twice.
+    """
     file = export(tmp_path, shops(30))
-    batches = 0
 
-    def away_after_two(seen: Seen) -> Says | None:
-        nonlocal batches
-        batches += seen.path == "/v1/tokens/batch"
-        return problem(503, "away", headers={"Retry-After": "60"}) if batches > 2 else None
+    def one_is_lost(seen: Seen) -> Says | None:
+        if seen.path != "/v1/tokens/batch":
+            return None
+        values = [item["value"] for item in seen.body["items"]]
+        away = problem(503, "away", headers={"Retry-After": "60"})
+        return away if f"Shop {lost * 10}" in values else None
 
-    small.always = away_after_two
+    small.always = one_is_lost
     assert start(file, "--batch", "10") == ExitCode.UNAVAILABLE
-    assert state(tmp_path)["counts"]["records"] == 20
+    assert state(tmp_path)["counts"]["records"] == lost * 10
     with (tmp_path / "billing.tokens.csv").open("ab") as stream:
         stream.write(b"half a line that a killed process left")
     small.always = None
     small.seen.clear()
     assert start(file, "--batch", "10", "--resume") == ExitCode.OK
-    assert len(small.paths("/v1/tokens/batch")) == 1
+    assert len(small.paths("/v1/tokens/batch")) == 3 - lost
     found = rows(tmp_path / "billing.tokens.csv")
     assert [row["reference"] for row in found] == [f"r-{number}" for number in range(30)]
     assert len(small.tokens) == 30
+    assert state(tmp_path)["counts"]["deduplicated"] == 0
     small.seen.clear()
     assert start(file, "--batch", "10", "--resume") == ExitCode.OK
     assert small.seen == []
+
+
+def test_the_order_of_the_file_is_kept_whichever_batch_is_answered_first(
+    start: Run, small: SmallService, tmp_path: Path
+) -> None:
+    """A slow first batch holds up the writing of the others."""
+    file = export(tmp_path, [f"crm-1,business_name,Shop {n},r-{n}" for n in range(50)])
+
+    def slow_first(seen: Seen) -> Says | None:
+        if seen.path == "/v1/tokens/batch" and seen.body["items"][0]["value"] == "Shop 0":
+            time.sleep(0.3)
+        return None
+
+    small.always = slow_first
+    assert start(file, "--batch", "10") == ExitCode.OK
+    found = rows(tmp_path / "billing.tokens.csv")
+    assert [row["reference"] for row in found] == [f"r-{number}" for number in range(50)]
+    assert len({row["customer"] for row in found}) == 1
+    assert 1 <= len(small.paths("/v1/customers/batch")) <= 3
 
 
 def test_an_interrupted_import_says_how_to_go_on(

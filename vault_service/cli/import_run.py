@@ -4,6 +4,10 @@ Repeating is harmless at every place. A customer's reference gives the same cust
 Idempotency-Key made of the import's random name and the batch's place in the file, so that a batch
 sent again after a kill is answered from what the first one did; and beyond that the service knows
 equal values of a customer. The keys say nothing about what is in the batch.
+
+A few batches are under way at once, so that the service works on one while the next is read here.
+They are written in the order of the file, whichever is answered first, and none after one that
+failed; what was stored of those is found again when the import is resumed.
 """
 
 from __future__ import annotations
@@ -11,9 +15,11 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
@@ -29,6 +35,8 @@ _T = TypeVar("_T")
 MAX_KNOWN: Final = 50_000
 # Below the service's limit for a body, however its operator has set it.
 MAX_BATCH_BYTES: Final = 512 * 1024
+# Batches under way at once; more would make no core busier.
+UNDER_WAY: Final = 3
 _PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 15.0
 _ITEM_POINTER: Final = re.compile(r"/items/[0-9]+")
@@ -48,6 +56,18 @@ class _Entry:
     reason: Reason | None = None
     row: Row | None = field(default=None, repr=False)
     token: Token | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """What makes one request; `begin` is the place in the file where its records begin."""
+
+    begin: int
+    entries: list[_Entry]
+
+    @property
+    def end(self) -> int:
+        return self.entries[-1].record.end
 
 
 class Import:
@@ -85,6 +105,7 @@ class Import:
         self._sleep = sleep
         self._clock = clock
         self._known: OrderedDict[str, str | Reason] = OrderedDict()
+        self._known_lock = threading.Lock()
 
     def run(self, records: Iterable[Record | Spoiled]) -> None:
         """Send everything that is left.
@@ -94,23 +115,47 @@ class Import:
             Unreachable: it stayed away for too long.
             OSError: an output cannot be written.
         """
+        under_way: deque[tuple[_Group, Future[None]]] = deque()
         for group in self._groups(records):
-            self._resolve(group)
-            self._send(group)
-            self._write(group)
+            under_way.append((group, self._begin(group)))
+            if len(under_way) == UNDER_WAY:
+                self._end(*under_way.popleft())
+        while under_way:
+            self._end(*under_way.popleft())
         self._journal.finish()
 
-    def _groups(self, records: Iterable[Record | Spoiled]) -> Iterator[list[_Entry]]:
+    def _begin(self, group: _Group) -> Future[None]:
+        """Have the service asked about a group, aside."""
+        done: Future[None] = Future()
+
+        def work() -> None:
+            try:
+                self._resolve(group.entries)
+                self._send(group)
+            except BaseException as error:  # noqa: BLE001 -- raised where the group is written
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        # A daemon, so that an interrupted command ends at once, whatever it was waiting for.
+        threading.Thread(target=work, name="import", daemon=True).start()
+        return done
+
+    def _end(self, group: _Group, done: Future[None]) -> None:
+        done.result()
+        self._write(group.entries)
+
+    def _groups(self, records: Iterable[Record | Spoiled]) -> Iterator[_Group]:
         """Records in groups that make one request each, with their places."""
         group: list[_Entry] = []
         begin = self._journal.state.offset
         for record in records:
             group.append(self._entry(record))
             if len(group) >= self._batch or record.end - begin >= MAX_BATCH_BYTES:
-                yield group
+                yield _Group(begin=begin, entries=group)
                 group, begin = [], record.end
         if group:
-            yield group
+            yield _Group(begin=begin, entries=group)
 
     def _entry(self, record: Record | Spoiled) -> _Entry:
         if isinstance(record, Spoiled):
@@ -126,21 +171,26 @@ class Import:
         """Give each row its customer's id."""
         rows = [entry.row for entry in group if entry.row is not None]
         wanted = {row.external_ref for row in rows if row.external_ref is not None}
-        asked = sorted(wanted - self._known.keys())
+        with self._known_lock:
+            known = {name: self._known[name] for name in wanted & self._known.keys()}
+        asked = sorted(wanted - known.keys())
         if asked:
-            self._known.update(zip(asked, self._customers(asked), strict=True))
+            known.update(zip(asked, self._customers(asked), strict=True))
         for entry in group:
             row = entry.row
             if row is None or row.external_ref is None:
                 continue
-            found = self._known[row.external_ref]
-            self._known.move_to_end(row.external_ref)
+            found = known[row.external_ref]
             if isinstance(found, Reason):
                 entry.reason, entry.row = found, None
             else:
                 entry.row = replace(row, customer=found)
-        while len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
+        with self._known_lock:
+            for name, found in known.items():
+                self._known[name] = found
+                self._known.move_to_end(name)
+            while len(self._known) > MAX_KNOWN:
+                self._known.popitem(last=False)
 
     def _customers(self, references: list[str]) -> list[str | Reason]:
         """Each reference's customer, or why there is none."""
@@ -171,12 +221,12 @@ class Import:
 
     # ------------------------------------------------------------ tokens
 
-    def _send(self, group: list[_Entry]) -> None:
+    def _send(self, group: _Group) -> None:
         """Give each row its token or its reason."""
-        entries = [entry for entry in group if entry.row is not None]
+        entries = [entry for entry in group.entries if entry.row is not None]
         if not entries:
             return
-        key = self._key(self._journal.state.offset, group[-1].record.end)
+        key = self._key(group.begin, group.end)
         until = self._clock() + self._patience
         pause = _PAUSE
         while entries:

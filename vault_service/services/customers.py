@@ -95,10 +95,15 @@ class Customers:
             new = tx.customers.insert(list(rows.values()))
             stored = tx.customers.get([row[:2] for row in rows.values()])
             now = tx.clock.now()
-            for name in new:
-                tx.outbox.append(
-                    self._audit.entries(Event.CUSTOMER_CREATED, caller, at=now, customer=name)
-                )
+            tx.outbox.append(
+                [
+                    entry
+                    for name in new
+                    for entry in self._audit.entries(
+                        Event.CUSTOMER_CREATED, caller, at=now, customer=name
+                    )
+                ]
+            )
         first: set[str] = set()
         results: dict[int, CustomerView | ServiceError] = {}
         for index, name in chosen.items():

@@ -61,10 +61,11 @@ def texts(items: Sequence[str | None]) -> Array:
         RowRefused: half a surrogate pair is no text.
     """
     try:
-        encoded = [None if item is None else item.encode() for item in items]
+        return _array(_TEXT, [None if item is None else item.encode() for item in items])
     except UnicodeError:
-        raise RowRefused from None  # the exception itself would hold the text
-    return _array(_TEXT, encoded)
+        pass
+    # Outside of the handler, so that Python's error, which holds the text, is not its context.
+    raise RowRefused
 
 
 def blobs(items: Sequence[bytes | None]) -> Array:
@@ -101,7 +102,8 @@ def _numbers(form: struct.Struct, items: Sequence[int]) -> list[bytes]:
         return [pack(item) for item in items]
     except struct.error:
         # What the server would say of it; a number is never cut to fit.
-        raise RowRefused from None
+        pass
+    raise RowRefused
 
 
 def _array(kind: int, items: Sequence[bytes | None]) -> Array:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from vault_service.services.ports import CustomerRow
+from vault_service.storage import arrays
 from vault_service.storage.session import Session
 
 _INSERT: Final = b"""
@@ -41,9 +42,9 @@ class SqlCustomers:
         found = self._session.rows(
             _INSERT,
             (
-                [bucket for bucket, _ in distinct],
-                [name for _, name in distinct],
-                [int(reference) for reference in distinct.values()],
+                arrays.shorts([bucket for bucket, _ in distinct]),
+                arrays.texts([name for _, name in distinct]),
+                arrays.integers([int(reference) for reference in distinct.values()]),
             ),
         )
         return {row[0] for row in found}
@@ -54,7 +55,11 @@ class SqlCustomers:
             return {}
         distinct = dict.fromkeys(names)
         found = self._session.rows(
-            _GET, ([bucket for bucket, _ in distinct], [name for _, name in distinct])
+            _GET,
+            (
+                arrays.shorts([bucket for bucket, _ in distinct]),
+                arrays.texts([name for _, name in distinct]),
+            ),
         )
         return {
             name: CustomerRow(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from vault_service.services.ports import OutboxEntry
+from vault_service.storage import arrays
 from vault_service.storage.session import Session
 
 _APPEND: Final = b"""
@@ -32,8 +33,8 @@ class SqlOutbox:
             self._session.defer(
                 _APPEND,
                 (
-                    [entry.bucket for entry in entries],
-                    [entry.id for entry in entries],
-                    [entry.entry for entry in entries],
+                    arrays.shorts([entry.bucket for entry in entries]),
+                    arrays.uuids([entry.id for entry in entries]),
+                    arrays.blobs([entry.entry for entry in entries]),
                 ),
             )
