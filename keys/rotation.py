@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from keys.data_keys import MAX_BATCH, WrappedKey
+from keys.data_keys import WrappedKey
 from keys.errors import CiphertextRejected, VaultRefused
 from keys.operations import KeyInfo
 
@@ -113,14 +113,14 @@ def rewrap_batch(
 
     Args:
         port: Vault.
-        wrapped: at most 200 keys under one KEK.
+        wrapped: keys under one KEK; each request has 200 of them at most.
 
     Raises:
-        ValueError: too many keys, or of several KEKs.
+        ValueError: keys of several KEKs.
         VaultUnavailable, VaultDenied, KeyNotReady, VaultRefused: nothing was rewrapped.
     """
-    if len(wrapped) > MAX_BATCH or len({key.kek for key in wrapped}) > 1:
-        raise ValueError("a rewrap batch has at most 200 keys under one kek")
+    if len({key.kek for key in wrapped}) > 1:
+        raise ValueError("the keys of a rewrap batch are under one kek")
     if not wrapped:
         return []
     kek = wrapped[0].kek

@@ -46,8 +46,8 @@ def test_a8_the_whole_of_a_rotation(world: World, kek: str) -> None:
         assert status == 400, answer
 
     new: list[WrappedKey] = []
-    for start in range(0, len(old), 200):
-        for result in rewrap_batch(rotate, old[start : start + 200]):
+    for start in range(0, len(old), 500):
+        for result in rewrap_batch(rotate, old[start : start + 500]):
             assert isinstance(result, WrappedKey)
             new.append(result)
     assert {key.kek_version for key in new} == {2}
@@ -108,11 +108,10 @@ def test_a_bad_item_does_not_spoil_a_rewrap_batch(world: World, kek: str) -> Non
 
 
 def test_rewrap_batches_have_limits(world: World) -> None:
-    """At most 200 of one KEK; none is none."""
+    """The keys of a batch are of one KEK; none is none."""
     rotate = world.role("rotate")
     one = WrappedKey.parse("records-card", "vault:v1:AAAA")
     two = WrappedKey.parse("evidence", "vault:v1:AAAA")
-    for wrong in ([one] * 201, [one, two]):
-        with pytest.raises(ValueError, match="batch"):
-            rewrap_batch(rotate, wrong)
+    with pytest.raises(ValueError, match="batch"):
+        rewrap_batch(rotate, [one, two])
     assert rewrap_batch(rotate, []) == []

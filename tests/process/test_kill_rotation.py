@@ -254,7 +254,7 @@ def undisturbed(stage: Stage) -> float:
 
 
 def compared(stage: Stage) -> dict[str, float]:
-    """A pass beside the bare work, with as many threads and with one, as fairly as it can be.
+    """A pass beside the bare work, with one thread, two, or as many, as fairly as it can be.
 
     The bare work has a copy of the table, so that neither finds what the other left; each begins
     with its tables in order and nothing waiting for the disk; and each is once the first.
@@ -271,29 +271,24 @@ def compared(stage: Stage) -> dict[str, float]:
         f"INSERT INTO bare ({names}) SELECT {names} FROM records WHERE kek = %s",  # noqa: S608 -- names
         [KEY],
     )
-    ways = {
-        "pass": lambda: undisturbed(stage),
-        "bare": lambda: bare(stage, LANES),
-        "loop": lambda: bare(stage, 1),
-    }
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    order = list(ways)
+    # Threads of the bare work; 0 is the pass.
+    found: dict[int, list[float]] = {lanes: [] for lanes in range(LANES + 1)}
+    order = list(found)
     for _ in range(len(order) if campaign.under_way() else 1):
-        for name in order:
+        for lanes in order:
             for table in ("records", "bare", "ledger_outbox"):
                 stage.sql(f"VACUUM (ANALYZE) {table}")
             stage.sql("CHECKPOINT")
             gc.collect()
             gc.freeze()  # as a worker does
-            found[name].append(ways[name]())
+            found[lanes].append(bare(stage, lanes) if lanes else undisturbed(stage))
             gc.unfreeze()
         order.append(order.pop(0))
     stage.sql("DROP TABLE bare")
-    speeds = {name: statistics.median(each) for name, each in found.items()}
+    speed, *bares = (statistics.median(each) for each in found.values())
     return {
-        "keys_per_second": round(speeds["pass"]),
-        "of_bare_work": round(speeds["pass"] / speeds["bare"], 2),
-        "of_bare_loop": round(speeds["pass"] / speeds["loop"], 2),
+        "keys_per_second": round(speed),
+        **{f"of_bare_{lanes}": round(speed / each, 2) for lanes, each in enumerate(bares, 1)},
     }
 
 

@@ -17,7 +17,7 @@ from itertools import repeat
 from typing import Final, Self
 from uuid import UUID
 
-from keys.data_keys import MAX_BATCH, WrappedKey
+from keys.data_keys import WrappedKey
 from vault_service.ledger.entries import Event
 from vault_service.services import bindings
 from vault_service.services.alarms import Alarms
@@ -34,14 +34,14 @@ from vault_service.services.rotation_ports import (
 
 ACTOR: Final = "worker"
 # Rows of one transaction. More of them share its round trips, its entry and its wait for the disk,
-# but they are locked for longer: all of them while Vault rewraps them, 200 at a time.
+# but they are locked for longer: all of them while Vault rewraps them, 200 in each request.
 BATCH: Final = 400
 # Rows that one statement looks through at most, so that none runs long where little is to be done.
 WINDOW: Final = 2_000
 # Of a count, which is cheaper for each row.
 COUNTED: Final = 20_000
-# Threads of one worker: while one waits for Vault another writes.
-LANES: Final = 2
+# Threads of one worker: while one waits for Vault another writes and a third commits.
+LANES: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,13 +198,10 @@ class Rewrapping:
         self, held: list[WrappedRow], target: int
     ) -> list[tuple[WrappedRow, WrappedKey]]:
         """Rows with what Vault made of their keys; those that it refused are left out."""
-        parts = [held[start : start + MAX_BATCH] for start in range(0, len(held), MAX_BATCH)]
+        results = self._rotator.rewrap([each.wrapped for each in held])
         return [
             (each, result)
-            for part in parts
-            for each, result in zip(
-                part, self._rotator.rewrap([each.wrapped for each in part]), strict=True
-            )
+            for each, result in zip(held, results, strict=True)
             if isinstance(result, WrappedKey) and result.kek_version >= target
         ]
 

@@ -246,7 +246,7 @@ class KeyRotator(KeyReader, Protocol):
         ...
 
     def rewrap(self, wrapped: Sequence[WrappedKey]) -> list[WrappedKey | CiphertextRejected]:
-        """Bring up to 200 keys of one KEK to its newest version.
+        """Bring keys of one KEK to its newest version, 200 in each request.
 
         Raises:
             VaultUnavailable: nothing was rewrapped.
