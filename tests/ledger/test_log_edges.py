@@ -15,9 +15,10 @@ from keys.errors import KeyNotReady
 from tests.support.log_stage import ORIGIN, LogStage, entry, verified
 from tests.support.whole import refusal
 from vault_service.errors import NotFound, Unavailable
+from vault_service.ledger import merkle, note
 from vault_service.ledger.checkpoint import Checkpoint
+from vault_service.ledger.entries import encode
 from vault_service.ledger.faults import EntriesMissing, LogError, TileMissing
-from vault_service.ledger.tiles import decode_bundle
 from vault_service.ledger.verify import Verified
 from vault_service.services import archiving as archives
 from vault_service.services.archiving import _require_whole
@@ -37,6 +38,10 @@ def beginning(log: LogStage) -> None:
     page = log.reading.search(log.auditor, Question(newest_first=True))
     assert (page.entries, page.next) == ((), None)
     assert log.sequencer.sign() is None
+    (first,) = log.write(entry(log.rng))
+    log.sequencer.sequence()
+    unproven = refusal(lambda: log.reading.inclusion(log.auditor, first.id), NotFound)
+    assert unproven.code == "ledger_checkpoint_not_found"
 
 
 @contextmanager
@@ -327,15 +332,25 @@ def test_what_becomes_full_or_goes_while_it_is_read_is_found_or_passed_by(
     log: LogStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two statements a partial bundle may become full, and an old one be archived."""
-    from vault_service.services.log_reading import _entry
+    from vault_service.services.log_ports import Located
     from vault_service.storage.log import SqlLog
 
     _fill_to(log, 9)
-    _fill_to(log, 9)
-    with log.uow.begin(read_only=True) as tx:
-        bundle = log.read("tile/entries/000")
-        assert bundle is not None
-        assert _entry(tx.log, 5, 10) == decode_bundle(bundle, 256)[5]
+    (made,) = log.write(entry(log.rng))
+    log.keeper.finish()
+    located = SqlLog.locate
+
+    def then_full(self: SqlLog, name: uuid.UUID) -> Located:
+        found = located(self, name)
+        _fill_to(log, 9)
+        return found
+
+    monkeypatch.setattr(SqlLog, "locate", then_full)
+    proof = log.reading.inclusion(log.auditor, made.id)
+    assert proof.entry == encode(made)
+    head = Checkpoint.parse(note.parse(proof.checkpoint.encode()).text)
+    leaf = merkle.leaf_hash(encode(made))
+    assert merkle.included_root(leaf, proof.index, head.size, proof.proof) == head.root
     whole = SqlLog.bundles
     monkeypatch.setattr(
         SqlLog,

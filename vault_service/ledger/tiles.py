@@ -297,8 +297,13 @@ def prove(ranges: Sequence[merkle.Range], fetch: Fetch) -> list[bytes]:
     Raises:
         LogError: a tile is missing.
     """
-    needed = sorted({tile_of(node) for node in merkle.nodes_of(ranges)})
+    needed = tiles_for(ranges)
     return merkle.prove(ranges, reader(fetch(needed) if needed else {}))
+
+
+def tiles_for(ranges: Sequence[merkle.Range]) -> list[tuple[int, int]]:
+    """The tiles, as (level, index), that `prove` needs."""
+    return sorted({tile_of(node) for node in merkle.nodes_of(ranges)})
 
 
 def root_of(size: int, fetch: Fetch) -> bytes:

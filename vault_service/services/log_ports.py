@@ -111,6 +111,36 @@ class Wanted:
     newest_first: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """Where an entry is, with the log's state and its newest signed head, of one moment.
+
+    Attributes:
+        state: the log's state.
+        leaf: the entry's index; None where the log does not have it.
+        note: the newest signed checkpoint, if there is one.
+    """
+
+    state: LogState
+    leaf: int | None
+    note: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a proof of inclusion is made of, of one moment.
+
+    Attributes:
+        tiles: full tiles by (level, number).
+        entry: the entry, where it lies in the partial bundle.
+        packed: the full bundle that it lies in, gzip. Of an archived entry there is neither.
+    """
+
+    tiles: Mapping[tuple[int, int], bytes]
+    entry: bytes | None
+    packed: bytes | None
+
+
 class LogWriting(Protocol):
     """The sequencer's side of the log."""
 
@@ -169,8 +199,12 @@ class LogReading(Protocol):
         """The entries of the partial bundle: (leaf, entry), in order."""
         ...
 
-    def leaves(self, ids: Sequence[UUID]) -> Mapping[UUID, int]:
-        """Index of each entry that is in the log."""
+    def locate(self, entry: UUID) -> Located:
+        """Where an entry is, and what a proof of it has to lead to."""
+        ...
+
+    def show(self, names: Sequence[tuple[int, int]], leaf: int) -> Shown:
+        """Full tiles, and the entry of a leaf or the bundle that has it."""
         ...
 
     def find(self, wanted: Wanted, limit: int) -> list[int]:

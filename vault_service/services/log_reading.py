@@ -26,7 +26,7 @@ from vault_service.ledger.merkle import HASH_SIZE
 from vault_service.ledger.tiles import WIDTH, Tile
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
-from vault_service.services.log_ports import LogReading, LogState, Wanted
+from vault_service.services.log_ports import LogReading, LogState, Shown, Wanted
 from vault_service.services.log_terms import matches, term
 from vault_service.services.log_tiles import at_edge, fetcher
 from vault_service.services.ports import UnitOfWork
@@ -192,30 +192,33 @@ class LedgerReading:
         """
         self._audit.require(caller, Action.READ_LEDGER)
         wanted = _uuid(entry)
+        # Two questions and no more: under load each of them waits its turn.
         with self._uow.begin(read_only=True) as tx:
-            state = tx.log.state()
-            index = tx.log.leaves([wanted]).get(wanted)
+            found = tx.log.locate(wanted)
+            index, edge = found.leaf, found.state.edge
             if index is None:
                 raise NotFound("the log has no such entry", code="ledger_entry_not_found")
-            note = _newest(tx.log)
-            head = Checkpoint.parse(notes.parse(note).text)
-            if not index < head.size <= state.edge.size:
+            if found.note is None:
+                raise _unsigned()
+            head = Checkpoint.parse(notes.parse(found.note).text)
+            if not index < head.size <= edge.size:
                 raise Conflict(
                     "the entry waits for the next checkpoint; ask again in a second",
                     code="ledger_entry_pending",
                 )
-            fetch = fetcher(tx.log, state.edge)
-            leaf, *proof = tiles.prove(
-                [(index, index + 1), *merkle.inclusion_ranges(index, head.size)], fetch
-            )
-            return Inclusion(
-                id=str(wanted),
-                index=index,
-                entry=_entry(tx.log, index, state.edge.size),
-                leaf=leaf,
-                checkpoint=note.decode(),
-                proof=tuple(proof),
-            )
+            ranges = [(index, index + 1), *merkle.inclusion_ranges(index, head.size)]
+            partial = at_edge(edge)
+            full = [name for name in tiles.tiles_for(ranges) if name not in partial]
+            shown = tx.log.show(full, index)
+        leaf, *proof = merkle.prove(ranges, tiles.reader(partial | {**shown.tiles}))
+        return Inclusion(
+            id=str(wanted),
+            index=index,
+            entry=_entry(shown, index),
+            leaf=leaf,
+            checkpoint=found.note.decode(),
+            proof=tuple(proof),
+        )
 
     def consistency(self, caller: Caller, *, old: int, new: int | None) -> Consistency:
         """The proof that the log of one size is the beginning of that of another.
@@ -235,13 +238,12 @@ class LedgerReading:
             new = state.signed_size if new is None else new
             if not 0 <= old <= new <= state.edge.size:
                 raise InvalidInput("the log has no such sizes", code="ledger_size_unknown")
-            fetch = fetcher(tx.log, state.edge)
-            old_root, new_root, *proof = tiles.prove(
-                [(0, old), (0, new), *merkle.consistency_ranges(old, new)], fetch
-            )
-            return Consistency(
-                old=old, new=new, old_root=old_root, new_root=new_root, proof=tuple(proof)
-            )
+            ranges = [(0, old), (0, new), *merkle.consistency_ranges(old, new)]
+            found = fetcher(tx.log, state.edge)(tiles.tiles_for(ranges))
+        old_root, new_root, *proof = merkle.prove(ranges, tiles.reader(found))
+        return Consistency(
+            old=old, new=new, old_root=old_root, new_root=new_root, proof=tuple(proof)
+        )
 
 
 def _unsigned() -> NotFound:
@@ -300,14 +302,9 @@ def _unpack(packed: bytes) -> list[bytes]:
     return tiles.decode_bundle(gzip.decompress(packed), WIDTH)
 
 
-def _entry(log: LogReading, index: int, size: int) -> bytes | None:
-    """The entry of a leaf of a log that was of this size a moment ago; None if it was archived."""
-    if index // WIDTH == size // WIDTH:
-        found = dict(log.tail()).get(index)
-        if found is not None:
-            return found
-    packed = log.bundles([index // WIDTH]).get(index // WIDTH)
-    return None if packed is None else _unpack(packed)[index % WIDTH]
+def _entry(shown: Shown, index: int) -> bytes | None:
+    """The entry of a leaf; None if it was archived."""
+    return shown.entry if shown.packed is None else _unpack(shown.packed)[index % WIDTH]
 
 
 def _start(question: Question, size: int) -> int:

@@ -6,16 +6,18 @@ is full, because a partial tile may become full between two statements but never
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from vault_service.ledger.tiles import Edge
 from vault_service.services.log_ports import (
     Appended,
+    Located,
     LogState,
     NewBundle,
+    Shown,
     WaitingEntry,
     Wanted,
 )
@@ -24,11 +26,12 @@ from vault_service.storage.session import Row, Session
 # A sequencer that finds the row locked has nothing to wait for: another one is at work.
 _LOCK: Final = b"SELECT 1 FROM ledger_tree WHERE id = 1 FOR NO KEY UPDATE SKIP LOCKED"
 # One statement, so that size and edge are of one moment.
-_STATE: Final = b"""
+_STATE_OF: Final = b"""
 SELECT t.origin, t.size, t.root, t.signed_size, t.first_leaf,
-       ARRAY(SELECT e.hashes FROM ledger_edge e ORDER BY e.level)
+       ARRAY(SELECT e.hashes FROM ledger_edge e ORDER BY e.level)%b
 FROM ledger_tree t WHERE t.id = 1
 """
+_STATE: Final = _STATE_OF % b""
 _TAKE: Final = b"""
 DELETE FROM ledger_outbox WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM ledger_outbox ORDER BY created_at, id LIMIT %b
@@ -99,7 +102,18 @@ _FULL_BUNDLES: Final = (
     b"SELECT number, packed FROM ledger_bundles WHERE number = ANY (%b::bigint[])"
 )
 _READ_TAIL: Final = b"SELECT leaf, entry FROM ledger_tail ORDER BY leaf"
-_FIND_LEAVES: Final = b"SELECT id, leaf FROM ledger_leaves WHERE id = ANY (%b::uuid[])"
+_LOCATE: Final = _STATE_OF % (
+    b", (SELECT leaf FROM ledger_leaves WHERE id = %b),"
+    b" (SELECT note FROM ledger_checkpoints ORDER BY size DESC LIMIT 1)"
+)
+# One statement, so that an entry on its way out of the partial bundle is seen in one of them.
+_SHOW: Final = b"""
+SELECT level, number, hashes FROM ledger_tiles
+JOIN unnest(%(levels)b::smallint[], %(numbers)b::bigint[]) AS wanted (level, number)
+    USING (level, number)
+UNION ALL SELECT -1, number, packed FROM ledger_bundles WHERE number = %(leaf)b::bigint / 256
+UNION ALL SELECT -2, leaf, entry FROM ledger_tail WHERE leaf = %(leaf)b::bigint
+"""
 # The index of terms is asked first and on its own: no other plan reads as little.
 _BY_TERMS: Final = b"""
 WITH hits AS MATERIALIZED (
@@ -194,14 +208,7 @@ class SqlLog:
     def state(self) -> LogState:
         """The log's state, unlocked, at one moment."""
         (row,) = self._session.rows(_STATE)
-        origin, size, root, signed_size, first_leaf, levels = row
-        return LogState(
-            origin=origin,
-            edge=Edge(size=size, levels=tuple(levels)),
-            root=root,
-            signed_size=signed_size,
-            first_leaf=first_leaf,
-        )
+        return _state(row)
 
     def tiles(self, names: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
         """Full tiles by (level, number); what is not full is missing."""
@@ -220,9 +227,24 @@ class SqlLog:
         """The entries of the partial bundle: (leaf, entry), in order."""
         return [(row[0], row[1]) for row in self._session.rows(_READ_TAIL)]
 
-    def leaves(self, ids: Sequence[UUID]) -> Mapping[UUID, int]:
-        """Index of each entry that is in the log."""
-        return {row[0]: row[1] for row in self._session.rows(_FIND_LEAVES, (list(ids),))}
+    def locate(self, entry: UUID) -> Located:
+        """Where an entry is, and what a proof of it has to lead to."""
+        ((*state, leaf, note),) = self._session.rows(_LOCATE, (entry,))
+        return Located(state=_state(state), leaf=leaf, note=note)
+
+    def show(self, names: Sequence[tuple[int, int]], leaf: int) -> Shown:
+        """Full tiles, and the entry of a leaf or the bundle that has it."""
+        values = {
+            "levels": [level for level, _ in names],
+            "numbers": [number for _, number in names],
+            "leaf": leaf,
+        }
+        found = {(row[0], row[1]): row[2] for row in self._session.rows(_SHOW, values)}
+        return Shown(
+            packed=found.pop((-1, leaf // 256), None),
+            entry=found.pop((-2, leaf), None),
+            tiles=found,
+        )
 
     def find(self, wanted: Wanted, limit: int) -> list[int]:
         """Numbers of full bundles that may hold what is wanted, in the order of the search."""
@@ -252,3 +274,14 @@ class SqlLog:
     def behind(self) -> float:
         """Seconds since the oldest entry was written that no signed checkpoint covers, or 0."""
         return max(0.0, float(self._session.rows(_BEHIND)[0][0]))
+
+
+def _state(row: Sequence[Any]) -> LogState:
+    origin, size, root, signed_size, first_leaf, levels = row
+    return LogState(
+        origin=origin,
+        edge=Edge(size=size, levels=tuple(levels)),
+        root=root,
+        signed_size=signed_size,
+        first_leaf=first_leaf,
+    )
