@@ -62,7 +62,6 @@ from vault_service.services.erasing import PERIOD as ERASING_PERIOD
 from vault_service.services.erasing import Erasing
 from vault_service.services.erasure import Erasure
 from vault_service.services.evidence import EvidenceDocuments
-from vault_service.services.gathered_signer import GatheredSigner
 from vault_service.services.granting import Granting
 from vault_service.services.health import Check, Finding, Health, Remembered
 from vault_service.services.helpdesk import Helpdesk
@@ -581,9 +580,7 @@ def _reveal(
     return {
         "granting": Granting(
             uow=uow,
-            issuer=TokenIssuer(
-                GatheredSigner(signing), keys, issuer=issuer, audience=settings.audience
-            ),
+            issuer=TokenIssuer(signing, keys, issuer=issuer, audience=settings.audience),
             proofs=proofs,
             policy=policy,
             audit=told,

@@ -31,6 +31,7 @@ from vault_service.errors import ServiceError
 from vault_service.ledger.entries import ActorKind, Entry, Event, Outcome, encode
 from vault_service.ledger.events import SHAPES
 from vault_service.services.activity import EntryDraft
+from vault_service.services.authentication import Shown
 from vault_service.services.intake import Incoming
 from vault_service.services.proposals import ModificationDraft
 from vault_service.services.tokenization import TokenizeItem
@@ -160,10 +161,12 @@ def live(stage: Stage) -> None:
     stage.principals.set_roles(boss, made.principal.id, ["support"])
     with pytest.raises(ServiceError):
         stage.services.authentication.authenticate(
-            f"Bearer {fresh.key}",
-            request_id="req_" + "0" * 26,
-            address="192.0.2.1",
-            deadline=billing.deadline,
+            Shown(
+                authorization=f"Bearer {fresh.key}",
+                request_id="req_" + "0" * 26,
+                address="192.0.2.1",
+                deadline=billing.deadline,
+            )
         )
     # Guards: a honeytoken is touched with a key that was taken, and an alarm passes.
     trap = stage.customer()

@@ -12,6 +12,7 @@ from tests.support.racing import threads
 from tests.support.whole import Stage, draft, name, refusal, standing
 from vault_service.errors import Conflict, DisclosureRefused, NotAuthenticated, ServiceError
 from vault_service.ledger.entries import Event
+from vault_service.services.authentication import Shown
 from vault_service.services.views import RevealAnswer
 
 
@@ -57,10 +58,12 @@ def test_d5_a_disabled_holder_is_stopped_at_the_door(stage: Stage) -> None:
 
     def ask() -> None:
         stage.services.authentication.authenticate(
-            f"Bearer {issued.key}",
-            request_id="req_" + "0" * 26,
-            address="local",
-            deadline=time.monotonic() + 5,
+            Shown(
+                authorization=f"Bearer {issued.key}",
+                request_id="req_" + "0" * 26,
+                address="local",
+                deadline=time.monotonic() + 5,
+            )
         )
 
     ask()

@@ -13,6 +13,7 @@ from tests.support.signing import unpacked
 from tests.support.whole import Stage, draft, refusal, standing
 from vault_service.bootstrap import build
 from vault_service.errors import Conflict, DisclosureRefused, InvalidInput, NotFound
+from vault_service.services.authentication import Shown
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.settings import ProcessRole
 
@@ -123,10 +124,12 @@ def test_f3_an_api_key_expires_by_the_databases_clock(skewed: tuple[Stage, float
     )
     error = refusal(
         lambda: stage.services.authentication.authenticate(
-            f"Bearer {issued.key}",
-            request_id="req_" + "0" * 26,
-            address="local",
-            deadline=time.monotonic() + 5,
+            Shown(
+                authorization=f"Bearer {issued.key}",
+                request_id="req_" + "0" * 26,
+                address="local",
+                deadline=time.monotonic() + 5,
+            )
         ),
         NotAuthenticated,
     )

@@ -6,7 +6,7 @@ is tested on real servers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
@@ -20,12 +20,13 @@ from vault_service.policy.diff import Difference, Effect
 from vault_service.services.access_reviews import ReviewView
 from vault_service.services.accounting import Disclosed, DisclosedPage, DisclosedValue
 from vault_service.services.activity import ActivityPage, EntryView, Recorded
-from vault_service.services.authentication import Look
+from vault_service.services.authentication import Shown
 from vault_service.services.context import Caller
 from vault_service.services.customer_erasure import ErasureView
 from vault_service.services.erasure_ports import ErasureRow, ErasureState
 from vault_service.services.evidence import EvidenceView, ReadDocument, UploadedDocument
 from vault_service.services.evidence_ports import AccessRow
+from vault_service.services.granting import IssueRequest
 from vault_service.services.helpdesk import Received
 from vault_service.services.holds import HoldView
 from vault_service.services.key_status import KeyStatusView
@@ -33,7 +34,9 @@ from vault_service.services.log_reading import Blob, Consistency, Inclusion, Log
 from vault_service.services.notices import CustomerNotice, NoticeLine
 from vault_service.services.policies import AdoptionPage, PolicyChanges, PolicyText
 from vault_service.services.policy_ports import AdoptionRow
+from vault_service.services.reading import SearchRequest
 from vault_service.services.recipients import RecipientView
+from vault_service.services.reveal import RevealRequest
 from vault_service.services.review_ports import ReviewItem, ReviewRow
 from vault_service.services.rotation_ports import Reason, RotationRow, RotationState
 from vault_service.services.rotations import RotationPage, RotationView
@@ -407,6 +410,11 @@ class Finding:
     reason: str | None = None
 
 
+_RECEIPT = Receipt(
+    entry=ENTRY, grant=DISCLOSURE, ground="protect_from_harm", clause="D1", at=NOW, values=1
+)
+
+
 @dataclass(slots=True)
 class Recording:
     """All use cases in one; `asked` holds (name, arguments) of each call."""
@@ -428,25 +436,32 @@ class Recording:
 
     # -- authentication and health
 
-    def authenticate(
-        self,
-        authorization: str | None,
-        *,
-        request_id: str,
-        address: str,
-        deadline: float,
-        look: Look | None = None,  # noqa: ARG002 -- nothing is read ahead here
-    ) -> Caller:
+    def authenticate(self, shown: Shown) -> Caller:
         """Let in who shows the one key."""
-        if authorization != f"Bearer {API_KEY}":
+        if shown.authorization != f"Bearer {API_KEY}":
             raise NotAuthenticated("this API key is not known", code="credential_unknown")
         return Caller(
             principal=Principal(id=PRINCIPAL, name="all", roles=frozenset(Role)),
             key_id=KEY,
-            request_id=request_id,
-            address=address,
-            deadline=deadline,
+            request_id=shown.request_id,
+            address=shown.address,
+            deadline=shown.deadline,
         )
+
+    def authenticate_many(self, shown: Sequence[Shown]) -> list[Caller | ServiceError]:
+        """Let in each who shows the one key."""
+        return self.each(self.authenticate, shown)
+
+    @staticmethod
+    def each(one: Callable[[Any], Any], asked: Sequence[Any]) -> list[Any]:
+        """What is answered to each, or why it is not."""
+        outcomes: list[Any] = []
+        for every in asked:
+            try:
+                outcomes.append(one(every))
+            except Exception as error:  # noqa: BLE001 -- an outcome, as of a use case
+                outcomes.append(error)
+        return outcomes
 
     def ready(self) -> Sequence[Finding]:
         """Answer the checks."""
@@ -465,8 +480,9 @@ class Recording:
         )
         return cast("TokenizeAnswer", self._answer("tokenize", default, request=request))
 
-    def get_token(self, caller: Caller, token: str) -> TokenView:
+    def get_token(self, asked: tuple[Caller, str]) -> TokenView:
         """Answer one view."""
+        caller, token = asked
         return cast("TokenView", self._answer("get", token_view(), caller=caller, token=token))
 
     def page_tokens(self, caller: Caller, **arguments: Any) -> TokenPage:
@@ -474,14 +490,48 @@ class Recording:
         default = TokenPage(items=(token_view(),), next="more")
         return cast("TokenPage", self._answer("page", default, caller=caller, **arguments))
 
-    def search(
-        self, caller: Caller, **arguments: Any
-    ) -> list[tuple[TokenView, ...] | ServiceError]:
+    def search(self, asked: SearchRequest) -> list[tuple[TokenView, ...] | ServiceError]:
         """Answer a match for each value."""
-        default = [(token_view(),) for _ in arguments["values"]]
+        default = [(token_view(),) for _ in asked.values]
         return cast(
             "list[tuple[TokenView, ...] | ServiceError]",
-            self._answer("search", default, caller=caller, **arguments),
+            self._answer(
+                "search",
+                default,
+                caller=asked.caller,
+                data_class=asked.data_class,
+                values=list(asked.values),
+            ),
+        )
+
+    def issue(self, asked: IssueRequest) -> IssuedDisclosureToken:
+        """Answer a token."""
+        default = IssuedDisclosureToken(expires_at=NOW, token="e.y.J")
+        return cast(
+            "IssuedDisclosureToken",
+            self._answer(
+                "issue",
+                default,
+                caller=asked.caller,
+                positional=(asked.disclosure,),
+                proof=asked.proof,
+            ),
+        )
+
+    def reveal(self, asked: RevealRequest) -> RevealAnswer:
+        """Answer a value."""
+        value = Revealed(id=TOKEN, data_class="payment_card", value={"number": "4242424242424242"})
+        return cast(
+            "RevealAnswer",
+            self._answer(
+                "submit",
+                RevealAnswer(results=(value,), receipt=_RECEIPT),
+                caller=asked.caller,
+                disclosure_token=asked.token,
+                tokens=list(asked.tokens),
+                fields=None if asked.fields is None else list(asked.fields),
+                proof=asked.proof,
+            ),
         )
 
     def erase(self, caller: Caller, tokens: Sequence[str]) -> list[ServiceError | None]:
@@ -597,14 +647,6 @@ def served(recording: Recording) -> Served:
     """The recording in the form that an application takes."""
     issued = IssuedKey(principal=principal_view(), id=KEY, state="active", key=API_KEY)
     view = disclosure_view()
-    receipt = Receipt(
-        entry=ENTRY,
-        grant=DISCLOSURE,
-        ground="protect_from_harm",
-        clause="D1",
-        at=NOW,
-        values=1,
-    )
     customer = CustomerView(id=CUSTOMER, created_at=NOW, created=True)
     profile = CustomerProfile(
         id=CUSTOMER,
@@ -630,13 +672,19 @@ def served(recording: Recording) -> Served:
         authentication=recording,
         health=recording,
         jwks=recording.jwks,
-        tokenization=_Part(recording, submit=recording.tokenize),
+        tokenization=_Part(
+            recording,
+            submit=recording.tokenize,
+            submit_many=lambda asked: recording.each(recording.tokenize, asked),
+        ),
         reading=_Part(
             recording,
-            get=lambda caller, token, _ahead: recording.get_token(caller, token),
-            ahead=lambda _token: None,
+            get_many=lambda asked: recording.each(recording.get_token, asked),
             page=recording.page_tokens,
-            search=recording.search,
+            search=lambda caller, *, data_class, values: recording.search(
+                SearchRequest(caller=caller, data_class=data_class, values=tuple(values))
+            ),
+            search_many=lambda asked: recording.each(recording.search, asked),
             versions=lambda caller, token: recording._answer(
                 "versions", [version_view()], caller=caller, token=token
             ),
@@ -768,9 +816,7 @@ def served(recording: Recording) -> Served:
             ),
         ),
         honeytokens=_Simple(recording, dict.fromkeys(("plant", "lift", "count"), 2)),
-        granting=_Simple(
-            recording, {"issue": IssuedDisclosureToken(expires_at=NOW, token="e.y.J")}
-        ),
+        granting=_Part(recording, issue_many=lambda asked: recording.each(recording.issue, asked)),
         ledger=_Simple(recording, ledger_answers()),
         policies=_Simple(recording, policy_answers()),
         key_status=_Part(
@@ -786,23 +832,17 @@ def served(recording: Recording) -> Served:
                 "get": rotation_view(),
             },
         ),
-        reveal=_Simple(
+        reveal=_Part(
             recording,
-            {
-                "submit": RevealAnswer(
-                    results=(
-                        Revealed(
-                            id=TOKEN,
-                            data_class="payment_card",
-                            value={"number": "4242424242424242"},
-                        ),
-                    ),
-                    receipt=receipt,
-                ),
-                "content": RevealedContent(
-                    size=2, pieces=cast("Iterator[bytes]", _Pieces()), receipt=receipt
-                ),
-            },
+            submit_many=lambda asked: recording.each(recording.reveal, asked),
+            content=_Simple(
+                recording,
+                {
+                    "content": RevealedContent(
+                        size=2, pieces=cast("Iterator[bytes]", _Pieces()), receipt=_RECEIPT
+                    )
+                },
+            ).content,
         ),
     )
     return cast("Served", part)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +17,20 @@ from werkzeug.test import TestResponse
 
 from keys.errors import VaultUnavailable
 from tests.api.conftest import make_settings
-from tests.api.recording import API_KEY, TOKEN, Recording, served
+from tests.api.recording import (
+    API_KEY,
+    CUSTOMER,
+    DISCLOSURE,
+    TOKEN,
+    Recording,
+    served,
+    token_view,
+)
 from vault_service import app as application
-from vault_service.errors import Forbidden, NotFound, Unavailable
+from vault_service.errors import Forbidden, NotFound, ServiceError, Unavailable
+from vault_service.services.authentication import Shown
+from vault_service.services.context import Caller
+from vault_service.services.views import TokenView
 from vault_service.settings import ProcessRole
 
 GOOD = {"Authorization": f"Bearer {API_KEY}"}
@@ -24,13 +39,13 @@ _OWN = {"request_id", "timestamp", "ms"}
 
 @pytest.fixture
 def both(monkeypatch: pytest.MonkeyPatch, recording: Recording) -> tuple[Flask, Flask]:
-    """The application, and one of which no call is direct."""
-    direct = application.create_app(served(recording), make_settings(rate_limit=3))
-    plain = [
-        dataclasses.replace(each, direct=False) for each in application.operations(ProcessRole.ALL)
-    ]
-    monkeypatch.setattr(application, "operations", lambda _role: plain)
-    return direct, application.create_app(served(recording), make_settings(rate_limit=3))
+    """The application, and one in which all goes through Flask; both have seen the key before."""
+    direct = application.create_app(served(recording), make_settings(rate_limit=5))
+    monkeypatch.setattr(application, "Direct", lambda _app, passed_to, *_rest: passed_to)
+    plain = application.create_app(served(recording), make_settings(rate_limit=5))
+    for app in (direct, plain):
+        assert app.test_client().get(f"/v1/tokens/{TOKEN}", headers=GOOD).status_code == 200
+    return direct, plain
 
 
 def _seen(response: TestResponse, line: str) -> tuple[Any, ...]:
@@ -83,7 +98,7 @@ def test_both_ways_count_against_one_rate(both: tuple[Flask, Flask]) -> None:
     """Whoever has used his rate up one way has used it up the other way."""
     client = both[0].test_client()
     ways = [f"/v1/tokens/{TOKEN}", f"/v1/tokens/{TOKEN}/versions"]
-    assert [client.get(path, headers=GOOD).status_code for path in [*ways, ways[0]]] == [200] * 3
+    assert [client.get(path, headers=GOOD).status_code for path in [*ways, *ways]] == [200] * 4
     refused = [client.get(path, headers=GOOD) for path in ways]
     assert [each.status_code for each in refused] == [429, 429]
     assert all("Retry-After" in each.headers for each in refused)
@@ -111,12 +126,127 @@ def test_whatever_looks_otherwise_is_for_the_router(
     assert codes[0] == codes[1]
 
 
-def test_what_is_direct_takes_nothing_but_its_name() -> None:
-    """Neither body nor query nor a signature: the direct way looks at none of them."""
-    direct = [each for each in application.operations(ProcessRole.ALL) if each.direct]
-    assert [each.name for each in direct] == ["get_token"]
-    for each in direct:
-        assert (each.body, each.query, each.takes, each.signed) == (None, None, None, False)
-        assert each.path.count("{") == 1
-        assert each.path.endswith("}")
-        assert set(each.answers) == {200}
+CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2035, "name": "A. Customer"}
+BODY = {"class": "payment_card", "customer": CUSTOMER, "value": CARD}
+HOT = [
+    ("POST", "/v1/tokens", BODY, 201),
+    ("POST", "/v1/tokens", {"class": "payment_card"}, 422),
+    ("POST", "/v1/tokens", None, 400),
+    ("POST", "/v1/tokens", {"value": "x" * 9_000_000}, 413),
+    ("POST", "/v1/tokens", BODY | {"value": CARD | {"name": "n" * 5_000}}, 201),
+    ("POST", "/v1/tokens/search", {"class": "payment_card", "value": CARD["number"]}, 200),
+    ("POST", "/v1/tokens/search", {"class": "payment_card"}, 422),
+    ("POST", f"/v1/disclosures/{DISCLOSURE}/token", None, 201),
+    ("POST", "/v1/disclosures/a%2Fb/token", None, 404),
+    ("POST", "/v1/reveal", {"tokens": [TOKEN]}, 200),
+    ("POST", "/v1/reveal", {"tokens": TOKEN}, 422),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status"), HOT)
+@pytest.mark.parametrize("headers", [GOOD, {}], ids=["good", "nobody"])
+def test_each_hot_call_is_answered_alike(
+    both: tuple[Flask, Flask],
+    lines: io.StringIO,
+    *,
+    method: str,
+    path: str,
+    body: object,
+    status: int,
+    headers: dict[str, str],
+) -> None:
+    """Whether its body is right, wrong, missing, large or too large; and unread for nobody."""
+    found = []
+    for app in both:
+        begin = len(lines.getvalue())
+        response = app.test_client().open(path, method=method, json=body, headers=headers)
+        told = lines.getvalue()[begin:].splitlines()
+        assert response.status_code == (status if headers or status == 404 else 401), path
+        found.append(_seen(response, told[-1]))
+        assert len(told) == 1
+    assert found[0] == found[1]
+
+
+def test_what_is_served_together_has_neither_query_nor_signature() -> None:
+    """The direct way looks at none of them; and one parameter at most."""
+    hot = {each.name: each for each in application.operations(ProcessRole.ALL) if each.together}
+    assert set(hot) == {
+        "create_token",
+        "get_token",
+        "search_tokens",
+        "issue_disclosure_token",
+        "reveal",
+    }
+    for each in hot.values():
+        assert (each.query, each.takes, each.signed) == (None, None, False)
+        assert each.path.count("{") <= 1
+
+
+def test_who_comes_together_is_answered_alone(
+    monkeypatch: pytest.MonkeyPatch, recording: Recording, lines: io.StringIO
+) -> None:
+    """Each gets his own answer and has his own line.
+
+    Sixteen come at once; who comes while the first is looked up is looked up with all the others.
+    """
+    inside, go = threading.Event(), threading.Event()
+    sizes: list[int] = []
+    look = recording.authenticate_many
+
+    def held(shown: Sequence[Shown]) -> list[Caller | ServiceError]:
+        sizes.append(len(shown))
+        inside.set()
+        assert go.wait(10)
+        return look(shown)
+
+    names = [f"tok_{place:028d}" for place in range(16)]
+    refused = NotFound("there is no such token", code="token_not_found")
+
+    def one(asked: tuple[Caller, str]) -> TokenView:
+        if int(asked[1][4:]) % 3 == 0:
+            raise refused
+        return token_view(id=asked[1])
+
+    part = served(recording)
+    monkeypatch.setattr(
+        part,
+        "authentication",
+        SimpleNamespace(authenticate=recording.authenticate, authenticate_many=held),
+    )
+    monkeypatch.setattr(
+        part, "reading", SimpleNamespace(get_many=lambda asked: recording.each(one, asked))
+    )
+    app = application.create_app(part, make_settings())
+    client = app.test_client()
+    assert client.get(f"/v1/tokens/{names[1]}", headers=GOOD).status_code == 200
+
+    def ask(name: str) -> tuple[int, str]:
+        response = app.test_client().get(f"/v1/tokens/{name}", headers=GOOD)
+        return response.status_code, response.get_json().get("id", "")
+
+    with ThreadPoolExecutor(16) as pool:
+        first = pool.submit(ask, names[0])
+        assert inside.wait(10)
+        others = [pool.submit(ask, name) for name in names[1:]]
+        time.sleep(0.3)
+        go.set()
+        answers = [each.result(10) for each in [first, *others]]
+    assert answers == [
+        (404, "") if place % 3 == 0 else (200, name) for place, name in enumerate(names)
+    ]
+    assert sizes == [1, 15]
+    told = [json.loads(line) for line in lines.getvalue().splitlines()]
+    ids = [each["request_id"] for each in told if each["event"] == "request"]
+    assert len(ids) == len(set(ids)) == 17
+
+
+def test_a_use_case_that_fails_fails_for_those_it_was_asked_for(recording: Recording) -> None:
+    """Who was refused before that keeps his own refusal."""
+    app = application.create_app(served(recording), make_settings())
+    client = app.test_client()
+    path = "/v1/tokens/search"
+    good = {"class": "payment_card", "value": CARD["number"]}
+    assert client.post(path, json=good, headers=GOOD).status_code == 200
+    recording.answers["search"] = Unavailable("gone", code="database_unavailable")
+    assert client.post(path, json=good, headers=GOOD).status_code == 503
+    assert client.post(path, json={"class": 1}, headers=GOOD).status_code == 422

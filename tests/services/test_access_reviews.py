@@ -14,6 +14,7 @@ from tests.support.whole import Stage, draft, refusal, standing
 from vault_service.errors import Conflict, Forbidden, InvalidInput, NotFound, ServiceError
 from vault_service.ledger.entries import Event
 from vault_service.services.access_reviews import ReviewView
+from vault_service.services.authentication import Shown
 from vault_service.services.context import Caller
 
 WHO = ("officer-1", "officer-2", "requester")
@@ -65,10 +66,12 @@ def opened(stage: Stage) -> ReviewView:
 def caller(stage: Stage, who: str) -> Caller:
     """Somebody who has just shown his key."""
     return stage.services.authentication.authenticate(
-        f"Bearer {stage.cast.keys[who]}",
-        request_id="req_" + "0" * 26,
-        address="127.0.0.1",
-        deadline=time.monotonic() + 30,
+        Shown(
+            authorization=f"Bearer {stage.cast.keys[who]}",
+            request_id="req_" + "0" * 26,
+            address="127.0.0.1",
+            deadline=time.monotonic() + 30,
+        )
     )
 
 

@@ -12,6 +12,7 @@ from tests.support.whole import Stage, refusal
 from vault_service.domain.actors import Role
 from vault_service.errors import NotAuthenticated, Unavailable
 from vault_service.ledger.entries import ActorKind, Event
+from vault_service.services.authentication import Shown
 from vault_service.services.context import Caller
 
 REQUEST = "req_" + "1" * 26
@@ -20,10 +21,12 @@ REQUEST = "req_" + "1" * 26
 def ask(stage: Stage, header: str | None) -> Caller:
     """Authenticate a header."""
     return stage.services.authentication.authenticate(
-        header,
-        request_id=REQUEST,
-        address="192.0.2.7",
-        deadline=stage.caller("billing").deadline,
+        Shown(
+            authorization=header,
+            request_id=REQUEST,
+            address="192.0.2.7",
+            deadline=stage.caller("billing").deadline,
+        )
     )
 
 
@@ -109,10 +112,12 @@ def test_a_refusal_that_cannot_be_written_down_is_an_outage(stage: Stage) -> Non
     broken = rebuilt(stage.services.authentication, audit=audit)
     refusal(
         lambda: broken.authenticate(
-            "Bearer vk_" + "0" * 16 + "_" + "0" * 52,
-            request_id=REQUEST,
-            address="local",
-            deadline=stage.caller("billing").deadline,
+            Shown(
+                authorization="Bearer vk_" + "0" * 16 + "_" + "0" * 52,
+                request_id=REQUEST,
+                address="local",
+                deadline=stage.caller("billing").deadline,
+            )
         ),
         Unavailable,
     )
@@ -133,3 +138,53 @@ def test_many_at_once_are_each_themselves(stage: Stage) -> None:
         thread.join()
     assert len(seen) == len(threads)
     assert all(asked == told for asked, told in seen)
+
+
+def test_those_who_come_together_are_each_judged_alone(stage: Stage) -> None:
+    """One look-up for all; a refusal is one caller's, and each is written down."""
+    headers = [
+        f"Bearer {stage.cast.keys['billing']}",
+        None,
+        "Bearer vk_" + "0" * 16 + "_" + "0" * 52,
+        f"Bearer {stage.cast.keys['support']}",
+        f"Bearer {stage.cast.keys['billing'][:-1]}" + "0",
+    ]
+    shown = [
+        Shown(
+            authorization=header,
+            request_id=REQUEST,
+            address="192.0.2.7",
+            deadline=stage.caller("billing").deadline,
+        )
+        for header in headers
+    ]
+    with stage.told(Event.AUTHENTICATION_FAILED) as entries:
+        outcomes = stage.services.authentication.authenticate_many(shown)
+    who = [each.principal.id if isinstance(each, Caller) else each.code for each in outcomes]
+    assert who[:4] == [
+        stage.cast.id("billing"),
+        "credential_missing",
+        "credential_unknown",
+        stage.cast.id("support"),
+    ]
+    assert who[4] in {"credential_unknown", "credential_malformed"}
+    assert len(entries) == who.count("credential_unknown")
+    assert stage.services.authentication.authenticate_many(shown[1:2])
+
+
+def test_keys_that_were_long_unused_are_noted_together(stage: Stage) -> None:
+    """Once for each key, whoever many requests show it."""
+    keys = [stage.cast.keys["billing"], stage.cast.keys["support"], stage.cast.keys["billing"]]
+    stage.sql("UPDATE api_keys SET last_used_at = NULL")
+    shown = [
+        Shown(
+            authorization=f"Bearer {key}",
+            request_id=REQUEST,
+            address="192.0.2.7",
+            deadline=stage.caller("billing").deadline,
+        )
+        for key in keys
+    ]
+    stage.services.authentication.authenticate_many(shown)
+    ((used,),) = stage.sql("SELECT count(*) FROM api_keys WHERE last_used_at IS NOT NULL")
+    assert used == 2

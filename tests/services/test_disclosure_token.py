@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from vault_service.services.disclosure_token import (
     MAX_LIFE,
     DisclosureClaims,
     Grant,
+    IssuedToken,
     TokenIssuer,
     TokenKeys,
     TokenVerifier,
@@ -62,11 +63,11 @@ class Keyring:
         """Make a newer version."""
         self.keys[max(self.keys) + 1] = Ed25519PrivateKey.generate()
 
-    def sign(self, message: bytes) -> tuple[int, bytes]:
+    def sign_many(self, messages: Sequence[bytes]) -> list[tuple[int, bytes]]:
         """Sign with the newest version."""
         self.signed += 1
         version = max(self.keys)
-        return version, self.keys[version].sign(message)
+        return [(version, self.keys[version].sign(message)) for message in messages]
 
     def public_keys(self) -> Mapping[int, bytes]:
         """All public keys."""
@@ -83,6 +84,14 @@ def _issuer(ring: Keyring = RING, keys: TokenKeys = KEYS) -> TokenIssuer:
     return TokenIssuer(ring, keys, issuer=ISSUER, audience=AUDIENCE)
 
 
+def _one(issuer: TokenIssuer, grant: Grant, **asked: Any) -> IssuedToken:
+    """A token, signed alone."""
+    (issued,) = issuer.sign([issuer.claims(grant, **asked)])
+    if isinstance(issued, ValueError):
+        raise issued
+    return issued
+
+
 def _issue(grant: Grant = GRANT, **changes: Any) -> tuple[str, DisclosureClaims]:
     given_: dict[str, Any] = {
         "holder": HOLDER,
@@ -91,7 +100,7 @@ def _issue(grant: Grant = GRANT, **changes: Any) -> tuple[str, DisclosureClaims]
         "life": timedelta(seconds=300),
         "grant_ends": NOW + timedelta(days=1),
     }
-    issued = _issuer().issue(grant, **given_ | changes)
+    issued = _one(_issuer(), grant, **given_ | changes)
     return issued.token, issued.claims
 
 
@@ -138,7 +147,7 @@ def _forge(header: object = HEADER, members: object = None, *, raw: bool = False
         for part in (header, members)
     ]
     signed = f"{_b64(parts[0])}.{_b64(parts[1])}"
-    return f"{signed}.{_b64(RING.sign(signed.encode())[1])}"
+    return f"{signed}.{_b64(RING.sign_many([signed.encode()])[0][1])}"
 
 
 # ---------------------------------------------------------------- what is right
@@ -222,8 +231,8 @@ def test_a_token_ends_with_its_grant() -> None:
 
 def test_a_token_does_not_print() -> None:
     """The token is its holder's secret and stays out of messages."""
-    issued = _issuer().issue(
-        GRANT, holder=HOLDER, jti=JTI, now=NOW, life=MAX_LIFE, grant_ends=NOW + MAX_LIFE
+    issued = _one(
+        _issuer(), GRANT, holder=HOLDER, jti=JTI, now=NOW, life=MAX_LIFE, grant_ends=NOW + MAX_LIFE
     )
     assert issued.token not in repr(issued)
 
@@ -232,8 +241,8 @@ def test_a_token_that_is_too_long_is_not_made() -> None:
     """A header line that a proxy would cut is a fault of the settings, told at once."""
     issuer = TokenIssuer(RING, KEYS, issuer="https://" + "x" * 8000, audience=AUDIENCE)
     with pytest.raises(ValueError, match="too long"):
-        issuer.issue(
-            GRANT, holder=HOLDER, jti=JTI, now=NOW, life=MAX_LIFE, grant_ends=NOW + MAX_LIFE
+        _one(
+            issuer, GRANT, holder=HOLDER, jti=JTI, now=NOW, life=MAX_LIFE, grant_ends=NOW + MAX_LIFE
         )
 
 
@@ -669,11 +678,11 @@ def test_a_new_version_is_found_and_an_old_one_kept() -> None:
         "life": MAX_LIFE,
         "grant_ends": NOW + MAX_LIFE,
     }
-    old = issuer.issue(GRANT, **asked).token
+    old = _one(issuer, GRANT, **asked).token
     ring.rotate()
     clock.time += 6
     # The issuer still thinks that version 1 is the newest: it signs again under the right name.
-    new = issuer.issue(GRANT, **asked).token
+    new = _one(issuer, GRANT, **asked).token
     verifier = TokenVerifier(keys)
     for token in (old, new):
         assert _verify(token, verifier).jti == JTI
@@ -733,16 +742,16 @@ def test_a_key_that_changes_all_the_time_is_a_fault() -> None:
     """Signing gives up when every signature comes from a version newer than the one named."""
 
     class Restless(Keyring):
-        def sign(self, message: bytes) -> tuple[int, bytes]:
+        def sign_many(self, messages: Sequence[bytes]) -> list[tuple[int, bytes]]:
             self.rotate()
-            return super().sign(message)
+            return super().sign_many(messages)
 
     ring = Restless()
     keys, _ = _keys(ring)
     issuer = TokenIssuer(ring, keys, issuer=ISSUER, audience=AUDIENCE)
     with pytest.raises(RuntimeError, match="faster"):
-        issuer.issue(
-            GRANT, holder=HOLDER, jti=JTI, now=NOW, life=MAX_LIFE, grant_ends=NOW + MAX_LIFE
+        _one(
+            issuer, GRANT, holder=HOLDER, jti=JTI, now=NOW, life=MAX_LIFE, grant_ends=NOW + MAX_LIFE
         )
 
 
@@ -759,8 +768,8 @@ def test_the_published_keys_are_a_jwks() -> None:
     ]
     assert {key["alg"] for key in published["keys"]} == {"Ed25519"}
     issuer = TokenIssuer(ring, keys, issuer=ISSUER, audience=AUDIENCE)
-    issued = issuer.issue(
-        GRANT, holder=HOLDER, jti=JTI, now=NOW, life=MAX_LIFE, grant_ends=NOW + MAX_LIFE
+    issued = _one(
+        issuer, GRANT, holder=HOLDER, jti=JTI, now=NOW, life=MAX_LIFE, grant_ends=NOW + MAX_LIFE
     )
     keyset = KeySet.import_key_set(json.loads(json.dumps(published)))
     read = jws.deserialize_compact(issued.token, keyset, algorithms=["Ed25519"])

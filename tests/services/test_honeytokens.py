@@ -25,6 +25,7 @@ from tests.support.whole import (
 )
 from vault_service.errors import Forbidden, InvalidInput, NotAuthenticated, NotFound, Unavailable
 from vault_service.ledger.entries import Entry, Event
+from vault_service.services.authentication import Shown
 from vault_service.services.context import Caller
 from vault_service.services.holds import HoldDraft
 from vault_service.services.honeytokens import Honeytokens
@@ -81,10 +82,12 @@ def thief(stage: Stage) -> IssuedKey:
 def authenticate(stage: Stage, issued: IssuedKey) -> Caller:
     """A request with a key."""
     return stage.services.authentication.authenticate(
-        f"Bearer {issued.key}",
-        request_id="req_" + "0" * 26,
-        address="192.0.2.7",
-        deadline=time.monotonic() + 30,
+        Shown(
+            authorization=f"Bearer {issued.key}",
+            request_id="req_" + "0" * 26,
+            address="192.0.2.7",
+            deadline=time.monotonic() + 30,
+        )
     )
 
 

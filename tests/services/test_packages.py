@@ -15,7 +15,7 @@ from tests.support.whole import Stage, card, draft, refusal
 from vault_service.errors import DisclosureRefused, InvalidInput, Unavailable
 from vault_service.ledger.entries import Event
 from vault_service.services import recipient_keys
-from vault_service.services.reveal import _Asked, _Work
+from vault_service.services.reveal import RevealRequest, _Work
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_no_package_leaves_in_plain(stage: Stage, token: str) -> None:
     with stage.services.reveal._uow.begin(read_only=True) as tx:  # type: ignore[union-attr]
         row = tx.disclosures.grants([(_bucket(stage, grant.id), grant.id)])[grant.id]
     work = _Work(
-        asked=_Asked(caller=stage.caller("requester"), token="", tokens=(), fields=None),
+        asked=RevealRequest(caller=stage.caller("requester"), token="", tokens=(), fields=None),
         entry="",
         grant=row,
         granted=row,

@@ -19,6 +19,7 @@ from vault_service.errors import (
     Unavailable,
 )
 from vault_service.ledger.entries import Event
+from vault_service.services.authentication import Shown
 from vault_service.services.context import Caller
 from vault_service.services.views import IssuedKey, PrincipalView
 
@@ -40,10 +41,12 @@ def counts(stage: Stage, key: str) -> str | None:
     """None if a key counts, or the code with which it is refused."""
     try:
         stage.services.authentication.authenticate(
-            f"Bearer {key}",
-            request_id="req_" + "0" * 26,
-            address="127.0.0.1",
-            deadline=stage.caller("billing").deadline,
+            Shown(
+                authorization=f"Bearer {key}",
+                request_id="req_" + "0" * 26,
+                address="127.0.0.1",
+                deadline=stage.caller("billing").deadline,
+            )
         )
     except NotAuthenticated as refused:
         return refused.code

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -15,11 +13,10 @@ from keys.errors import VaultUnavailable
 from keys.fingerprint import Fingerprint
 from tests.support.faults import rebuilt
 from tests.support.whole import NOBODY, NOWHERE, Stage, name, numbers, refusal, soon
-from vault_service.errors import Forbidden, InvalidInput, NotAuthenticated, NotFound
+from vault_service.errors import Forbidden, InvalidInput, NotFound
 from vault_service.ledger.entries import Event
-from vault_service.services.context import Caller
 from vault_service.services.ports import Fingerprinting
-from vault_service.services.reading import ReadAhead
+from vault_service.services.reading import SearchRequest
 from vault_service.services.tokenization import TokenizeItem
 
 
@@ -75,49 +72,29 @@ def test_expired_and_erased_tokens_are_not_there(stage: Stage, customer: str) ->
     assert page.items == ()
 
 
-def _known(stage: Stage, key: str, ahead: ReadAhead) -> Caller:
-    """Who shows a key, looked up together with a record."""
-    return stage.services.authentication.authenticate(
-        f"Bearer {key}",
-        request_id="req_" + "1" * 26,
-        address="192.0.2.7",
-        deadline=stage.caller("billing").deadline,
-        look=ahead.look,
-    )
-
-
-def test_a_record_is_read_together_with_the_credential(stage: Stage, customer: str) -> None:
-    """One batch of statements tells who asks, and what is there."""
+def test_reads_that_meet_go_together_and_keep_their_own_outcomes(
+    stage: Stage, customer: str
+) -> None:
+    """Each gets his record or his refusal; the same record may be asked for twice."""
     (view,) = stage.tokenize(*phones(customer, 1))
-    ahead = stage.reading.ahead(view.id)
-    assert ahead is not None
-    caller = _known(stage, stage.cast.keys["support"], ahead)
-    assert caller.principal.id == stage.cast.id("support")
-    assert ahead.found == view
-    assert stage.reading.get(caller, view.id, ahead) is ahead.found
-    # An unused one costs nothing: the record is read as ever.
-    assert stage.reading.get(caller, view.id, stage.reading.ahead(view.id)) == view
-
-
-def test_what_was_read_ahead_stays_with_who_may_not_have_it(stage: Stage, customer: str) -> None:
-    """A role is asked for as ever; an unknown key is refused; what is not there is not there."""
-    (view,) = stage.tokenize(*phones(customer, 1))
-    ahead = stage.reading.ahead(view.id)
-    assert ahead is not None
-    auditor = _known(stage, stage.cast.keys["auditor"], ahead)
-    assert ahead.found == view
+    support, auditor = stage.caller("support"), stage.caller("auditor")
     with stage.told(Event.ACCESS_DENIED) as entries:
-        refusal(lambda: stage.reading.get(auditor, view.id, ahead), Forbidden)
+        outcomes = stage.reading.get_many(
+            [
+                (support, view.id),
+                (auditor, view.id),
+                (support, NOWHERE),
+                (support, "tok_"),
+                (support, view.id),
+            ]
+        )
     assert len(entries) == 1
-    unknown = "vk_" + "0" * 16 + "_" + "0" * 52
-    failed = refusal(lambda: _known(stage, unknown, ahead), NotAuthenticated)
-    assert failed.code == "credential_unknown"
-    nowhere = stage.reading.ahead(NOWHERE)
-    assert nowhere is not None
-    support = _known(stage, stage.cast.keys["support"], nowhere)
-    absent = refusal(lambda: stage.reading.get(support, NOWHERE, nowhere), NotFound)
-    assert absent.code == "token_not_found"
-    assert stage.reading.ahead("tok_") is None
+    assert outcomes[0] == outcomes[4] == view
+    assert isinstance(outcomes[1], Forbidden)
+    assert [each.code for each in outcomes[2:4] if isinstance(each, NotFound)] == [
+        "token_not_found",
+        "token_not_found",
+    ]
 
 
 @pytest.mark.parametrize("who", ["requester", "officer-1", "auditor", "operator"])
@@ -340,57 +317,52 @@ def test_a_search_answers_at_most_100_records_for_a_value(stage: Stage) -> None:
     assert len(found) == 100
 
 
-class _Held:
-    """Real fingerprints, the first of which waits until it is let go; counts the requests."""
+class _Counting:
+    """Real fingerprints; counts the requests."""
 
     def __init__(self, real: Fingerprinting) -> None:
         self._real = real
-        self.inside, self.go = threading.Event(), threading.Event()
         self.sizes: list[int] = []
 
     def candidates(self, items: Sequence[tuple[str, bytes]]) -> list[list[Fingerprint]]:
         """Ask the real ones."""
         self.sizes.append(len(items))
-        self.inside.set()
-        assert self.go.wait(10)
         return self._real.candidates(items)
 
 
 def test_searches_that_meet_go_together_and_keep_their_own_results(
     stage: Stage, customer: str
 ) -> None:
-    """Each gets its own finds, errors and entry; one with nothing valid spoils no other."""
+    """Each gets its own finds, errors and entry; one that is wrong spoils no other."""
     ours = numbers(6, start=500)
     tokens = [stage.card(customer, number) for number in ours]
-    held = _Held(stage.reading._fingerprints)
-    reading = rebuilt(stage.reading, fingerprints=held)
-
-    def search(*values: object) -> list[object]:
-        found = reading.search(
-            stage.caller("support"), data_class="payment_card", values=list(values)
+    counting = _Counting(stage.reading._fingerprints)
+    reading = rebuilt(stage.reading, fingerprints=counting)
+    asked = [[ours[0]], [ours[1]], [ours[1], "12"], ["12"], ours[2:5], [ours[5]], []]
+    with stage.told(Event.TOKENS_SEARCHED) as entries:
+        answers = reading.search_many(
+            [
+                SearchRequest(
+                    caller=stage.caller("support"), data_class="payment_card", values=tuple(values)
+                )
+                for values in asked
+            ]
         )
-        return [
-            [view.id for view in each] if isinstance(each, tuple) else each.code for each in found
-        ]
-
-    with stage.told(Event.TOKENS_SEARCHED) as entries, ThreadPoolExecutor(8) as pool:
-        first = pool.submit(search, ours[0])
-        assert held.inside.wait(10)
-        others = [
-            pool.submit(search, *values)
-            for values in ([ours[1]], [ours[1], "12"], ["12"], ours[2:5], [ours[5]])
-        ]
-        time.sleep(0.3)
-        held.go.set()
-        assert first.result() == [[tokens[0]]]
-        assert [other.result() for other in others] == [
-            [[tokens[1]]],
-            [[tokens[1]], "card_number_invalid"],
-            ["card_number_invalid"],
-            [[tokens[2]], [tokens[3]], [tokens[4]]],
-            [[tokens[5]]],
-        ]
-    assert held.sizes == [1, 6]
+    *found, refused = answers
+    assert isinstance(refused, InvalidInput)
+    assert [
+        [[v.id for v in one] if isinstance(one, tuple) else one.code for one in each]
+        for each in found
+        if not isinstance(each, Exception)
+    ] == [
+        [[tokens[0]]],
+        [[tokens[1]]],
+        [[tokens[1]], "card_number_invalid"],
+        ["card_number_invalid"],
+        [[tokens[2]], [tokens[3]], [tokens[4]]],
+        [[tokens[5]]],
+    ]
+    assert counting.sizes == [7]
     told = sorted((sorted(entry.tokens), entry.count) for entry in entries)
     assert told == sorted(
         [

@@ -228,12 +228,12 @@ def test_a_standing_grant_counts_down(stage: Stage, token: str) -> None:
 
 def test_one_batch_spends_each_token_once(stage: Stage, token: str) -> None:
     """The same token and several of one grant, gathered into one batch."""
-    from vault_service.services.reveal import _Asked
+    from vault_service.services.reveal import RevealRequest
 
     grant = stage.granted(standing(token, uses=2))
     tokens = [stage.token(grant.id) for _ in range(3)]
     asked = [
-        _Asked(caller=stage.caller("requester"), token=each, tokens=(token,), fields=None)
+        RevealRequest(caller=stage.caller("requester"), token=each, tokens=(token,), fields=None)
         for each in (tokens[0], tokens[0], tokens[1], tokens[2])
     ]
     with stage.told() as entries:
@@ -303,9 +303,11 @@ def test_nothing_is_opened_without_a_committed_use(stage: Stage) -> None:
     """Whatever went wrong before, an answer without a commit is an error."""
     from datetime import UTC, datetime
 
-    from vault_service.services.reveal import _Asked
+    from vault_service.services.reveal import RevealRequest
 
-    asked = _Asked(caller=stage.caller("requester"), token="t", tokens=(NOWHERE,), fields=None)
+    asked = RevealRequest(
+        caller=stage.caller("requester"), token="t", tokens=(NOWHERE,), fields=None
+    )
     result = stage.reveals._open(_Work(asked, "e"), datetime.now(UTC))
     assert isinstance(result, Unavailable)
     refusal(lambda: _use(_Work(asked, "e")), Unavailable)

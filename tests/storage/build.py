@@ -13,6 +13,7 @@ from vault_service.domain.tokens import bucket_text, new_disclosure_id
 from vault_service.services.ports import (
     NewDisclosure,
     NewRecord,
+    NewToken,
     OutboxEntry,
     Sealed,
     UseClaim,
@@ -118,13 +119,17 @@ def token(unit: SqlUnitOfWork, grant: NewDisclosure, *, life: float = 300) -> st
     jti = name("jti")
     now = datetime.now(UTC)
     with unit.begin() as tx:
-        tx.disclosures.insert_token(
-            grant.bucket,
-            jti=jti,
-            disclosure=grant.id,
-            holder=grant.requester,
-            issued_at=now,
-            expires_at=now + timedelta(seconds=life),
+        tx.disclosures.insert_tokens(
+            [
+                NewToken(
+                    bucket=grant.bucket,
+                    jti=jti,
+                    disclosure=grant.id,
+                    holder=grant.requester,
+                    issued_at=now,
+                    expires_at=now + timedelta(seconds=life),
+                )
+            ]
         )
     return jti
 

@@ -12,7 +12,13 @@ from tests.storage import build
 from tests.storage.build import BUCKET, Units
 from tests.support.servers import Database
 from vault_service.errors import NotFound
-from vault_service.services.ports import DisclosureRow, NewDisclosure, RowRefused, UseClaim
+from vault_service.services.ports import (
+    DisclosureRow,
+    NewDisclosure,
+    NewToken,
+    RowRefused,
+    UseClaim,
+)
 
 
 def _row(units: Units, disclosure: str) -> DisclosureRow:
@@ -337,6 +343,15 @@ def test_a_token_cannot_be_registered_twice(units: Units) -> None:
     now = datetime.now(UTC)
     with pytest.raises(RowRefused), units.reveal.begin() as tx:  # noqa: PT012 - a block's end is part of it
         tx.outbox.append([build.entry()])
-        tx.disclosures.insert_token(
-            BUCKET, jti=jti, disclosure=grant.id, holder="h", issued_at=now, expires_at=now
+        tx.disclosures.insert_tokens(
+            [
+                NewToken(
+                    bucket=BUCKET,
+                    jti=jti,
+                    disclosure=grant.id,
+                    holder="h",
+                    issued_at=now,
+                    expires_at=now,
+                )
+            ]
         )

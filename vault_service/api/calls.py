@@ -8,8 +8,9 @@ before anything else about it is said.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -17,10 +18,10 @@ from flask import Flask, Request, Response, request
 
 from vault_service.domain.actors import Action
 from vault_service.services.context import Caller
-from vault_service.services.reading import ReadAhead
+from vault_service.services.gather import MAX_BATCH, Gather
 from vault_service.settings import ProcessRole, Settings
-from vault_service.web import bodies, shapes
-from vault_service.web.context import RequestContext, current
+from vault_service.web import bodies, hooks, shapes
+from vault_service.web.context import RequestContext, current, unbound
 from vault_service.web.door import Door
 from vault_service.web.rates import Rate, Rates
 from vault_service.web.served import Served, present
@@ -31,6 +32,8 @@ Q = TypeVar("Q")
 JSON: Final = "application/json"
 # Names of path parameters that may hold slashes.
 _SPANNING: Final = frozenset(("tile",))
+# A larger body is served alone: it gains little from company, and would make the others wait.
+_SHARED_BYTES: Final = 4096
 _encoder: Final = msgspec.json.Encoder(decimal_format="string")
 
 
@@ -45,7 +48,6 @@ class Call(Generic[B, Q]):
     path: Mapping[str, str]
     raw: bytes = field(repr=False)
     request: Request = field(repr=False)
-    ahead: ReadAhead | None = None
     pieces: Iterator[bytes] = field(default_factory=lambda: iter(()), repr=False)
 
     @property
@@ -81,7 +83,35 @@ def encoded(body: object) -> bytes:
     return _encoder.encode(body)
 
 
-Handler = Callable[[Call[Any, Any]], Answer]
+Handler = Callable[[Call[Any, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Together:
+    """How calls that come at the same time are served by one thread.
+
+    Their callers are looked up together, and the use case is called once.
+
+    Attributes:
+        do: from what is served to what does it: takes what the handler made of the calls, and
+            returns a result or an exception for each.
+        tell: the answer to a call with such a result.
+        most: calls that are served at once.
+    """
+
+    do: Callable[[Served], Callable[[Sequence[Any]], Sequence[Any]]]
+    tell: Callable[[Call[Any, Any], Any], Answer]
+    most: int = MAX_BATCH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Comer:
+    """A request whose caller is still to be asked for."""
+
+    request: Request
+    context: RequestContext
+    path: Mapping[str, str]
+    raw: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +145,13 @@ class Operation:
         takes: most bytes of a body that is not JSON and is read in pieces; None for all others.
         media: content type of the answer.
         rate: what it counts against.
-        direct: it has no body and no query, its one parameter ends the path, and it is asked so
-            often that Flask is in the way (`api.direct`).
-        ahead: what can be read together with the caller's credential; from use cases and path.
+        together: how calls of it that come at the same time are served; None where each is served
+            alone. It takes no query, and it is asked so often that Flask is in the way
+            (`api.direct`).
         signed: the body is signed by who sends it, and the handler checks that: there is no key,
             and no caller.
-        handler: the function.
+        handler: the function. Of a call that is served `together` with others it makes what the use
+            case is asked for; of all others it makes the answer.
     """
 
     method: str
@@ -142,8 +173,7 @@ class Operation:
     media: str = JSON
     rate: Rate = Rate.CALLS
     signed: bool = False
-    direct: bool = False
-    ahead: Callable[[Served, Mapping[str, str]], ReadAhead | None] | None = None
+    together: Together | None = None
 
     @property
     def rule(self) -> str:
@@ -205,6 +235,7 @@ class Runner:
         self._settings = settings
         self._rates = Rates(settings)
         self._door = Door(present(served.authentication), self._rates)
+        self._companies: dict[str, Gather[_Comer, Answer]] = {}
 
     def register(self, app: Flask, operation: Operation) -> None:
         """Give the operation its route."""
@@ -215,6 +246,11 @@ class Runner:
         app.add_url_rule(
             operation.rule, operation.name, view, methods=[operation.method], strict_slashes=True
         )
+        if operation.together is not None:
+            self._companies[operation.name] = Gather(
+                partial(self._serve, operation, operation.together),
+                max_batch=operation.together.most,
+            )
 
     def perform(
         self,
@@ -228,32 +264,116 @@ class Runner:
         Raises:
             ServiceError, KeysError: why not.
         """
-        ahead = None if operation.ahead is None else operation.ahead(self._served, path)
-        if operation.signed:
-            caller, who = None, context.address
-        else:
-            look = None if ahead is None else ahead.look
-            caller = self._door.admit(request, context, look=look)
-            who = caller.principal.id
+        if operation.together is not None and self._door.knows(request):
+            return self._perform_in_company(operation, operation.together, path, request, context)
+        caller = None if operation.signed else self._door.admit(request, context)
+        self._count(operation, caller, context)
+        query = self._query(operation, request)
+        raw = self._raw(operation, request)
+        comer = _Comer(request=request, context=context, path=path, raw=raw)
+        call = self._call(operation, comer, caller, query)
+        if operation.together is None:
+            answer: Answer = operation.handler(call)
+            return answer
+        (result,) = operation.together.do(self._served)([operation.handler(call)])
+        if isinstance(result, Exception):
+            raise result
+        return operation.together.tell(call, result)
+
+    def _perform_in_company(
+        self,
+        operation: Operation,
+        together: Together,
+        path: Mapping[str, str],
+        request: Request,
+        context: RequestContext,
+    ) -> Answer:
+        raw = self._raw(operation, request)
+        comer = _Comer(request=request, context=context, path=path, raw=raw)
+        if len(raw) <= _SHARED_BYTES:
+            return self._companies[operation.name].submit(comer, deadline=context.deadline)
+        (answer,) = self._serve(operation, together, [comer])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _serve(
+        self, operation: Operation, together: Together, comers: Sequence[_Comer]
+    ) -> list[Answer | Exception]:
+        """Serve requests of one operation: the caller of each is looked up before it is read.
+
+        Lines that are logged meanwhile are nobody's: they carry no request's id.
+        """
+        with unbound():
+            outcomes: list[Answer | Exception | None] = [None] * len(comers)
+            calls: dict[int, Call[Any, Any]] = {}
+            asked: list[object] = []
+            admitted = self._door.admit_many([(each.request, each.context) for each in comers])
+            for place, (comer, caller) in enumerate(zip(comers, admitted, strict=True)):
+                if isinstance(caller, Exception):
+                    outcomes[place] = caller
+                    continue
+                try:
+                    self._count(operation, caller, comer.context)
+                    query = self._query(operation, comer.request)
+                    call = self._call(operation, comer, caller, query)
+                    asked.append(operation.handler(call))
+                    calls[place] = call
+                except Exception as error:  # noqa: BLE001 -- raised again in whose call it is
+                    outcomes[place] = error
+            try:
+                results = together.do(self._served)(asked) if asked else ()
+            except Exception as error:  # noqa: BLE001 -- raised again in each call that was asked
+                results = [error] * len(asked)
+            for (place, call), result in zip(calls.items(), results, strict=True):
+                try:
+                    outcomes[place] = (
+                        result
+                        if isinstance(result, Exception)
+                        else _made(together.tell(call, result))
+                    )
+                except Exception as error:  # noqa: BLE001 -- raised again in whose call it is
+                    outcomes[place] = error
+            hooks.account(
+                [
+                    hooks.Answered(
+                        ctx=comer.context,
+                        method=operation.method,
+                        template=operation.rule,
+                        status=outcome.status,
+                    )
+                    for comer, outcome in zip(comers, outcomes, strict=True)
+                    # Who comes too late is told so, and counted, where he waited.
+                    if isinstance(outcome, Answer) and comer.context.in_time()
+                ]
+            )
+            return [each for each in outcomes if each is not None]
+
+    def _count(self, operation: Operation, caller: Caller | None, context: RequestContext) -> None:
+        who = context.address if caller is None else caller.principal.id
         standing = self._rates.count(operation.rate, who)
         if standing is not None:
             context.headers.update(standing.headers())
-        query = self._query(operation, request)
-        raw, body = self._body(operation, request)
-        return operation.handler(
-            Call(
-                served=self._served,
-                known=caller,
-                body=body,
-                query=query,
-                path=path,
-                raw=raw,
-                request=request,
-                ahead=ahead,
-                pieces=(
-                    iter(()) if operation.takes is None else bodies.pieces(request, operation.takes)
-                ),
-            )
+
+    def _call(
+        self, operation: Operation, comer: _Comer, caller: Caller | None, query: object
+    ) -> Call[Any, Any]:
+        body: object = None
+        if operation.body is not None:
+            body = shapes.convert(bodies.decode(comer.raw), operation.body)
+        return Call(
+            served=self._served,
+            known=caller,
+            body=body,
+            query=query,
+            path=comer.path,
+            raw=comer.raw,
+            request=comer.request,
+            pieces=(
+                iter(())
+                if operation.takes is None
+                else bodies.pieces(comer.request, operation.takes)
+            ),
         )
 
     def _run(self, operation: Operation, path: Mapping[str, str]) -> Response:
@@ -270,11 +390,10 @@ class Runner:
             encoded(answer.body), answer.status, dict(answer.headers), content_type=JSON
         )
 
-    def _body(self, operation: Operation, request: Request) -> tuple[bytes, object]:
+    def _raw(self, operation: Operation, request: Request) -> bytes:
         if operation.body is None:
-            return b"", None
-        raw = bodies.read(request, self._settings.max_body_bytes, optional=operation.optional_body)
-        return raw, shapes.convert(bodies.decode(raw), operation.body)
+            return b""
+        return bodies.read(request, self._settings.max_body_bytes, optional=operation.optional_body)
 
     @staticmethod
     def _query(operation: Operation, request: Request) -> object:
@@ -284,6 +403,11 @@ class Runner:
                 shapes.convert_query(values, _NoQuery)
             return None
         return shapes.convert_query(values, operation.query)
+
+
+def _made(answer: Answer) -> Answer:
+    """The same answer, its body as it is sent."""
+    return replace(answer, body=None, data=encoded(answer.body))
 
 
 class _NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask, Request
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 # Whatever looks otherwise (encoded, empty, with a slash) is for the router to judge.
 _NAME: Final = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
+_STATUS: Final = {status.value: f"{status.value} {status.phrase.upper()}" for status in HTTPStatus}
 
 
 class Direct:
-    """Serves the operations that are declared `direct`, and passes on all other requests.
+    """Serves the operations that are served together, and passes on all other requests.
 
     Args:
         app: the application, for what fails.
@@ -43,28 +45,56 @@ class Direct:
         self._app = app
         self._passed_to = passed_to
         self._runner = runner
-        self._direct: dict[str, tuple[Operation, str]] = {}
+        # By method, what stands before the parameter, and what behind it; or by the whole path.
+        self._direct: dict[tuple[str, str, str], tuple[Operation, str]] = {}
         for operation in operations:
-            if operation.direct:
-                base, _, parameter = operation.path.rpartition("/")
-                self._direct[f"{operation.method} {base}"] = operation, parameter.strip("{}")
+            if operation.together is not None:
+                before, _, rest = operation.path.partition("{")
+                parameter, _, behind = rest.partition("}")
+                self._direct[operation.method, before, behind] = operation, parameter
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        base, _, name = environ["PATH_INFO"].rpartition("/")
-        found = self._direct.get(f"{environ['REQUEST_METHOD']} {base}")
-        if found is None or environ.get("QUERY_STRING") or _NAME.fullmatch(name) is None:
+        found = None if environ.get("QUERY_STRING") else self._find(environ)
+        if found is None:
             return self._passed_to(environ, start_response)
-        operation, parameter = found
+        operation, path = found
         ctx = context.of(environ)
         try:
-            answer = self._runner.perform(operation, {parameter: name}, Request(environ), ctx)
-            body = encoded(answer.body)
+            answer = self._runner.perform(operation, path, Request(environ), ctx)
+            body = answer.data if isinstance(answer.data, bytes) else encoded(answer.body)
         except Exception as error:  # noqa: BLE001 -- answered as any call's
             return self._failed(error, environ, start_response)
-        hooks.account(ctx, method=operation.method, template=operation.rule, status=answer.status)
-        start_response("200 OK", [("Content-Type", JSON), ("Content-Length", str(len(body)))])
+        if not ctx.accounted:
+            told = hooks.Answered(
+                ctx=ctx, method=operation.method, template=operation.rule, status=answer.status
+            )
+            hooks.account([told])
+        start_response(
+            _STATUS[answer.status],
+            [
+                ("Content-Type", JSON),
+                ("Content-Length", str(len(body))),
+                *answer.headers.items(),
+            ],
+        )
         return [body]
+
+    def _find(self, environ: dict[str, Any]) -> tuple[Operation, dict[str, str]] | None:
+        """The operation that a request names, and its parameters."""
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        found = self._direct.get((method, path, ""))
+        if found is not None and not found[1]:
+            return found[0], {}
+        before, _, name = path.rpartition("/")
+        found, behind = self._direct.get((method, f"{before}/", "")), ""
+        if found is None:
+            behind = f"/{name}"
+            before, _, name = before.rpartition("/")
+            found = self._direct.get((method, f"{before}/", behind))
+        if found is None or not found[1] or _NAME.fullmatch(name) is None:
+            return None
+        return found[0], {found[1]: name}
 
     def _failed(
         self, error: Exception, environ: dict[str, Any], start_response: StartResponse

@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from vault_service.api import views
-from vault_service.api.calls import Answer, Call, Group, HeaderParameter
+from vault_service.api.calls import Answer, Call, Group, HeaderParameter, Together
 from vault_service.api.evidence import OCTETS
 from vault_service.api.schemas import (
     ContentIn,
@@ -20,6 +20,9 @@ from vault_service.api.schemas import (
 )
 from vault_service.domain.actors import Action
 from vault_service.services.dpop import ShownProof
+from vault_service.services.granting import IssueRequest
+from vault_service.services.reveal import CALLS, RevealRequest
+from vault_service.services.views import IssuedDisclosureToken, RevealAnswer
 from vault_service.settings import ProcessRole
 from vault_service.web.rates import Rate
 from vault_service.web.served import present
@@ -81,6 +84,14 @@ def _next(nonce: str | None) -> Mapping[str, str]:
     return {} if nonce is None else {"DPoP-Nonce": nonce}
 
 
+def _issued(_: Call[NothingIn, None], issued: IssuedDisclosureToken) -> Answer:
+    return Answer(
+        body=DisclosureTokenOut(token=issued.token, expires_at=issued.expires_at),
+        status=201,
+        headers=_next(issued.nonce),
+    )
+
+
 @GROUP.call(
     "POST",
     "/v1/disclosures/{disclosure}/token",
@@ -99,40 +110,14 @@ def _next(nonce: str | None) -> Mapping[str, str]:
         *_PROOF_CODES,
     ),
     rate=Rate.REVEALS,
+    together=Together(do=lambda served: present(served.granting).issue_many, tell=_issued),
 )
-def issue_disclosure_token(call: Call[NothingIn, None]) -> Answer:
+def issue_disclosure_token(call: Call[NothingIn, None]) -> IssueRequest:
     """Give out a disclosure token."""
-    issued = present(call.served.granting).issue(
-        call.caller, call.path["disclosure"], proof=_shown(call)
-    )
-    return Answer(
-        body=DisclosureTokenOut(token=issued.token, expires_at=issued.expires_at),
-        status=201,
-        headers=_next(issued.nonce),
-    )
+    return IssueRequest(caller=call.caller, disclosure=call.path["disclosure"], proof=_shown(call))
 
 
-@GROUP.call(
-    "POST",
-    "/v1/reveal",
-    "Reveal values against a disclosure token.",
-    action=Action.REVEAL,
-    body=RevealIn,
-    answers={200: RevealOut},
-    headers=(_TOKEN, _PROOF),
-    example={"tokens": ["tok_0000000000000000000000000000"]},
-    codes=("contents_are_streamed", *_REVEAL_CODES),
-    rate=Rate.REVEALS,
-)
-def reveal(call: Call[RevealIn, None]) -> Answer:
-    """Reveal."""
-    answer = present(call.served.reveal).submit(
-        call.caller,
-        disclosure_token=call.request.headers.get("Disclosure-Token"),
-        tokens=call.body.tokens,
-        fields=call.body.fields,
-        proof=_shown(call),
-    )
+def _revealed(call: Call[RevealIn, None], answer: RevealAnswer) -> Answer:
     receipt = answer.receipt
     return Answer(
         body=RevealOut(
@@ -154,6 +139,32 @@ def reveal(call: Call[RevealIn, None]) -> Answer:
             ),
         ),
         headers=_next(answer.nonce),
+    )
+
+
+@GROUP.call(
+    "POST",
+    "/v1/reveal",
+    "Reveal values against a disclosure token.",
+    action=Action.REVEAL,
+    body=RevealIn,
+    answers={200: RevealOut},
+    headers=(_TOKEN, _PROOF),
+    example={"tokens": ["tok_0000000000000000000000000000"]},
+    codes=("contents_are_streamed", *_REVEAL_CODES),
+    rate=Rate.REVEALS,
+    together=Together(
+        do=lambda served: present(served.reveal).submit_many, tell=_revealed, most=CALLS
+    ),
+)
+def reveal(call: Call[RevealIn, None]) -> RevealRequest:
+    """Reveal."""
+    return RevealRequest(
+        caller=call.caller,
+        token=call.request.headers.get("Disclosure-Token"),
+        tokens=tuple(call.body.tokens),
+        fields=None if call.body.fields is None else tuple(call.body.fields),
+        proof=_shown(call),
     )
 
 

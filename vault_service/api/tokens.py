@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flask import Request
 from msgspec import UNSET
 
 from vault_service.api import views
-from vault_service.api.calls import Answer, Call, Group, HeaderParameter
+from vault_service.api.calls import Answer, Call, Group, HeaderParameter, Together
 from vault_service.api.errors import item_error
 from vault_service.api.schemas import (
     SearchIn,
@@ -29,12 +29,13 @@ from vault_service.api.schemas import (
 from vault_service.domain.actors import Action
 from vault_service.domain.freetext import find_card_numbers
 from vault_service.errors import InvalidInput, ServiceError
-from vault_service.services.reading import ReadAhead
+from vault_service.services.context import Caller
+from vault_service.services.reading import SEARCHES, SearchRequest
 from vault_service.services.tokenization import TokenizeItem, TokenizeRequest
-from vault_service.services.views import TokenView
+from vault_service.services.views import TokenizeAnswer, TokenView
 from vault_service.settings import ProcessRole
 from vault_service.web import shapes
-from vault_service.web.served import Served, present
+from vault_service.web.served import present
 
 GROUP: Final = Group("tokens", ProcessRole.INGEST)
 
@@ -89,6 +90,17 @@ def _item(body: TokenIn) -> TokenizeItem:
     )
 
 
+def _created(_: Call[TokenIn, None], answer: TokenizeAnswer) -> Answer:
+    (result,) = answer.results
+    if isinstance(result, Exception):
+        raise result
+    return Answer(
+        body=views.token(result),
+        status=200 if result.deduplicated else 201,
+        headers={"Idempotency-Replayed": "true"} if answer.replayed else {},
+    )
+
+
 @GROUP.call(
     "POST",
     "/v1/tokens",
@@ -108,25 +120,16 @@ def _item(body: TokenIn) -> TokenizeItem:
         "idempotency_in_progress",
         "sensitive_authentication_data",
     ),
+    together=Together(do=lambda served: present(served.tokenization).submit_many, tell=_created),
 )
-def create_token(call: Call[TokenIn, None]) -> Answer:
+def create_token(call: Call[TokenIn, None]) -> TokenizeRequest:
     """Tokenize one value; 200 when it was there already."""
-    answer = present(call.served.tokenization).submit(
-        TokenizeRequest(
-            caller=call.caller,
-            items=(_item(call.body),),
-            batch=False,
-            idempotency_key=idempotency_key(call.request),
-            body=call.raw,
-        )
-    )
-    (result,) = answer.results
-    if isinstance(result, Exception):
-        raise result
-    return Answer(
-        body=views.token(result),
-        status=200 if result.deduplicated else 201,
-        headers={"Idempotency-Replayed": "true"} if answer.replayed else {},
+    return TokenizeRequest(
+        caller=call.caller,
+        items=(_item(call.body),),
+        batch=False,
+        idempotency_key=idempotency_key(call.request),
+        body=call.raw,
     )
 
 
@@ -195,8 +198,8 @@ def _moved(result: TokenView | ServiceError, slot: int, place: int) -> TokenView
     return result
 
 
-def _read_ahead(served: Served, path: Mapping[str, str]) -> ReadAhead | None:
-    return present(served.reading).ahead(path["token"])
+def _read(_: Call[None, None], view: TokenView) -> Answer:
+    return Answer(body=views.token(view))
 
 
 @GROUP.call(
@@ -206,13 +209,11 @@ def _read_ahead(served: Served, path: Mapping[str, str]) -> ReadAhead | None:
     action=Action.READ_MASKED,
     answers={200: TokenOut},
     codes=("token_not_found",),
-    direct=True,
-    ahead=_read_ahead,
+    together=Together(do=lambda served: present(served.reading).get_many, tell=_read),
 )
-def get_token(call: Call[None, None]) -> Answer:
+def get_token(call: Call[None, None]) -> tuple[Caller, str]:
     """Read one token."""
-    reading = present(call.served.reading)
-    return Answer(body=views.token(reading.get(call.caller, call.path["token"], call.ahead)))
+    return call.caller, call.path["token"]
 
 
 @GROUP.call(
@@ -265,6 +266,18 @@ def list_tokens(call: Call[None, TokensQuery]) -> Answer:
     )
 
 
+def _searched(
+    call: Call[SearchIn, None], found: Sequence[tuple[TokenView, ...] | ServiceError]
+) -> Answer:
+    if call.body.values is not UNSET:
+        return Answer(body=SearchOut(results=[_found(each) for each in found]))
+    (matches,) = found
+    if isinstance(matches, ServiceError):
+        matches.pointer = _of_one(matches.pointer)
+        raise matches
+    return Answer(body=SearchOut(items=[views.token(match) for match in matches]))
+
+
 @GROUP.call(
     "POST",
     "/v1/tokens/search",
@@ -274,25 +287,22 @@ def list_tokens(call: Call[None, TokensQuery]) -> Answer:
     answers={200: SearchOut},
     example={"class": "payment_card", "value": "4242 4242 4242 4242"},
     codes=("class_unknown", "card_number_invalid", "search_ambiguous"),
+    together=Together(
+        do=lambda served: present(served.reading).search_many, tell=_searched, most=SEARCHES
+    ),
 )
-def search_tokens(call: Call[SearchIn, None]) -> Answer:
+def search_tokens(call: Call[SearchIn, None]) -> SearchRequest:
     """Search by value."""
     one, several = call.body.value, call.body.values
     if (one is UNSET) == (several is UNSET):
         raise InvalidInput(
             "name one value, or values, and not both", code="search_ambiguous", pointer="/value"
         )
-    wanted = [one] if several is UNSET else several
-    found = present(call.served.reading).search(
-        call.caller, data_class=call.body.data_class, values=wanted
+    return SearchRequest(
+        caller=call.caller,
+        data_class=call.body.data_class,
+        values=(one,) if several is UNSET else tuple(several),
     )
-    if several is not UNSET:
-        return Answer(body=SearchOut(results=[_found(each) for each in found]))
-    (matches,) = found
-    if isinstance(matches, ServiceError):
-        matches.pointer = _of_one(matches.pointer)
-        raise matches
-    return Answer(body=SearchOut(items=[views.token(match) for match in matches]))
 
 
 def _found(matches: tuple[TokenView, ...] | ServiceError) -> SearchResult:

@@ -1,27 +1,26 @@
 """Authentication: from an Authorization header to a caller, on every request anew.
 
-Nothing is cached, so that a revoked key fails on the next request. Concurrent look-ups share a
-statement. Whether a key id exists cannot be told from the answer or its time.
+Nothing is cached, so that a revoked key fails on the next request. Look-ups share a statement:
+those of requests that are served together, and concurrent ones of all others. Whether a key id
+exists cannot be told from the answer or its time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 from vault_service.domain.actors import Principal, PrincipalState, Role
 from vault_service.domain.tokens import parse_api_key
-from vault_service.errors import NotAuthenticated
+from vault_service.errors import NotAuthenticated, ServiceError
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller, Stranger
 from vault_service.services.gather import Gather
 from vault_service.services.ports import Credential, UnitOfWork
-
-# Looks up the credential of a key id, by a deadline.
-Look = Callable[[str, float], Credential | None]
 
 _SCHEME: Final = "bearer "
 # Compared with when there is no such key, so that both ways cost the same.
@@ -37,6 +36,23 @@ def hash_secret(secret: bytes) -> bytes:
     return hashlib.sha256(secret).digest()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a request shows of who sends it.
+
+    Attributes:
+        authorization: the header's value, `Bearer vk_…`.
+        request_id: the request's id.
+        address: where it came from.
+        deadline: `time.monotonic()` value after which nobody waits.
+    """
+
+    authorization: str | None = field(repr=False)
+    request_id: str
+    address: str
+    deadline: float
+
+
 class Authentication:
     """The use case."""
 
@@ -45,62 +61,67 @@ class Authentication:
         self._audit = audit
         self._credentials = Gather[str, Credential | None](self._read)
 
-    def authenticate(
-        self,
-        authorization: str | None,
-        *,
-        request_id: str,
-        address: str,
-        deadline: float,
-        look: Look | None = None,
-    ) -> Caller:
+    def authenticate(self, shown: Shown) -> Caller:
         """The caller whom the header names and proves.
-
-        Args:
-            authorization: the header's value, `Bearer vk_…`.
-            request_id: this request's id.
-            address: where it came from.
-            deadline: `time.monotonic()` value after which nobody waits.
-            look: looks the credential up, now, in place of this use case's own statement.
 
         Raises:
             NotAuthenticated: with a code for each cause.
             Unavailable: the database is.
         """
-        if not authorization:
-            raise NotAuthenticated("an API key is needed", code="credential_missing")
-        if not authorization[: len(_SCHEME)].lower() == _SCHEME:
-            raise NotAuthenticated(
-                "the Authorization header is not of the form `Bearer vk_…`",
-                code="credential_malformed",
-            )
-        parsed = parse_api_key(authorization[len(_SCHEME) :].strip())
-        if parsed is None:
-            raise NotAuthenticated("this is not an API key", code="credential_malformed")
-        key_id, secret = parsed
-        stranger = Stranger(request_id=request_id, address=address)
-        credential = (look or self._look)(key_id, deadline)
+        key_id, secret = _parse(shown.authorization)
+        credential = self._credentials.submit(key_id, deadline=shown.deadline)
+        caller = self._judge(shown, key_id, secret, credential)
+        if credential is not None and credential.stale_use:
+            self._touch([key_id])
+        return caller
+
+    def authenticate_many(self, shown: Sequence[Shown]) -> list[Caller | ServiceError]:
+        """As `authenticate`, for requests that are served together: a caller or the refusal each.
+
+        Raises:
+            Unavailable: the database is.
+        """
+        results: list[Caller | ServiceError | None] = [None] * len(shown)
+        parsed: dict[int, tuple[str, bytes]] = {}
+        for place, each in enumerate(shown):
+            try:
+                parsed[place] = _parse(each.authorization)
+            except NotAuthenticated as refusal:
+                results[place] = refusal
+        names = list(dict.fromkeys(key_id for key_id, _ in parsed.values()))
+        found = dict(zip(names, self._read(names), strict=True)) if names else {}
+        for place, (key_id, secret) in parsed.items():
+            try:
+                results[place] = self._judge(shown[place], key_id, secret, found[key_id])
+            except ServiceError as refusal:
+                results[place] = refusal
+        good = {each.key_id for each in results if isinstance(each, Caller)}
+        stale = [key_id for key_id in good if (one := found[key_id]) is not None and one.stale_use]
+        if stale:
+            self._touch(stale)
+        return [each for each in results if each is not None]
+
+    def _judge(
+        self, shown: Shown, key_id: str, secret: bytes, credential: Credential | None
+    ) -> Caller:
         known = credential.secret_hash if credential else _NOTHING
         proven = hmac.compare_digest(hash_secret(secret), known)
         if credential is None or not proven:
-            self._fail(stranger, key_id, "credential_unknown", "this API key is not known")
+            self._fail(shown, key_id, "credential_unknown", "this API key is not known")
         # Only the holder of the right secret learns more than that.
         if credential.key_state == "pending":
             self._fail(
-                stranger,
+                shown,
                 key_id,
                 "credential_pending",
                 "this API key waits for an officer's confirmation",
             )
         if credential.key_state != "active":
-            self._fail(stranger, key_id, "credential_revoked", "this API key was revoked")
+            self._fail(shown, key_id, "credential_revoked", "this API key was revoked")
         if credential.expired:
-            self._fail(stranger, key_id, "credential_expired", "this API key has expired")
+            self._fail(shown, key_id, "credential_expired", "this API key has expired")
         if credential.principal_state != PrincipalState.ACTIVE:
-            self._fail(stranger, key_id, "principal_disabled", "this principal is disabled")
-        if credential.stale_use:
-            with self._uow.begin() as tx:
-                tx.principals.touch([key_id])
+            self._fail(shown, key_id, "principal_disabled", "this principal is disabled")
         return Caller(
             principal=Principal(
                 id=credential.principal,
@@ -109,25 +130,45 @@ class Authentication:
                 review_overdue=credential.review_overdue,
             ),
             key_id=key_id,
-            request_id=request_id,
-            address=address,
-            deadline=deadline,
+            request_id=shown.request_id,
+            address=shown.address,
+            deadline=shown.deadline,
         )
 
-    def _look(self, key_id: str, deadline: float) -> Credential | None:
-        return self._credentials.submit(key_id, deadline=deadline)
+    def _touch(self, key_ids: Sequence[str]) -> None:
+        with self._uow.begin() as tx:
+            tx.principals.touch(list(key_ids))
 
     def _read(self, key_ids: list[str]) -> Sequence[Credential | None]:
         with self._uow.begin(read_only=True) as tx:
             found = tx.principals.credentials(key_ids)
         return [found.get(key_id) for key_id in key_ids]
 
-    def _fail(self, stranger: Stranger, key_id: str, code: str, detail: str) -> NoReturn:
+    def _fail(self, shown: Shown, key_id: str, code: str, detail: str) -> NoReturn:
         self._audit.refused(
             Event.AUTHENTICATION_FAILED,
-            stranger,
+            Stranger(request_id=shown.request_id, address=shown.address),
             reason=code,
             key=key_id,
             details={"method": "api_key"},
         )
         raise NotAuthenticated(detail, code=code)
+
+
+def _parse(authorization: str | None) -> tuple[str, bytes]:
+    """Key id and secret of a header.
+
+    Raises:
+        NotAuthenticated: there are none.
+    """
+    if not authorization:
+        raise NotAuthenticated("an API key is needed", code="credential_missing")
+    if not authorization[: len(_SCHEME)].lower() == _SCHEME:
+        raise NotAuthenticated(
+            "the Authorization header is not of the form `Bearer vk_…`",
+            code="credential_malformed",
+        )
+    parsed = parse_api_key(authorization[len(_SCHEME) :].strip())
+    if parsed is None:
+        raise NotAuthenticated("this is not an API key", code="credential_malformed")
+    return parsed

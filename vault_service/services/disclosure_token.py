@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, NoReturn, Protocol
@@ -64,11 +65,11 @@ _SIGNING_TRIES: Final = 3
 class Signer(Protocol):
     """Signs with the newest version of the Transit key `disclosure-token`."""
 
-    def sign(self, message: bytes) -> tuple[int, bytes]:
-        """The version that signed, and the raw signature of 64 bytes.
+    def sign_many(self, messages: Sequence[bytes]) -> list[tuple[int, bytes]]:
+        """For each message the version that signed, and the raw signature of 64 bytes.
 
         Raises:
-            VaultUnavailable: Vault gave no answer in time.
+            VaultUnavailable: Vault gave no answer in time; none counts as signed.
         """
         ...
 
@@ -97,7 +98,7 @@ class TokenIssuer:
         self._issuer = issuer
         self._audience = audience
 
-    def issue(
+    def claims(
         self,
         grant: Grant,
         *,
@@ -107,8 +108,10 @@ class TokenIssuer:
         life: timedelta,
         grant_ends: datetime,
         key_thumbprint: str | None = None,
-    ) -> IssuedToken:
-        """A token for `holder`, from `now` on, for at most `life`, `MAX_LIFE` and the grant's end.
+    ) -> DisclosureClaims:
+        """What a token for `holder` says, from `now` on.
+
+        It lives for at most `life`, `MAX_LIFE` and until the grant's end.
 
         Args:
             grant: what it proves.
@@ -121,13 +124,12 @@ class TokenIssuer:
 
         Raises:
             DisclosureRefused: `disclosure_grant_ended`: less than a second of it is left.
-            VaultUnavailable: Vault gave no answer in time.
         """
         issued_at = now.replace(microsecond=0)
         ends = min(issued_at + min(life, MAX_LIFE), grant_ends.replace(microsecond=0))
         if ends <= now:
             raise DisclosureRefused("the grant has ended", code="disclosure_grant_ended")
-        claims = DisclosureClaims(
+        return DisclosureClaims(
             issuer=self._issuer,
             audience=self._audience,
             holder=holder,
@@ -145,21 +147,37 @@ class TokenIssuer:
             bound=grant.bound,
             key_thumbprint=key_thumbprint,
         )
-        return IssuedToken(token=self._sign(to_members(claims)), claims=claims)
 
-    def _sign(self, members: dict[str, object]) -> str:
-        payload = _encode(canonical.serialise(members))
+    def sign(self, claims: Sequence[DisclosureClaims]) -> list[IssuedToken | ValueError]:
+        """Tokens that say this, in order; an error where one is too long for a header line.
+
+        Raises:
+            VaultUnavailable: Vault gave no answer in time; there are no tokens.
+        """
+        if not claims:
+            return []
+        payloads = [_encode(canonical.serialise(to_members(each))) for each in claims]
+        tokens: dict[int, str] = {}
         version = self._keys.newest()
         for _ in range(_SIGNING_TRIES):
-            header = {"alg": ALGORITHM, "kid": key_id(version), "typ": TYPE}
-            signed = f"{_encode(canonical.serialise(header))}.{payload}"
-            signed_by, signature = self._signer.sign(signed.encode())
-            if signed_by == version:
-                token = f"{signed}.{_encode(signature)}"
-                if len(token) > MAX_LENGTH:
-                    raise ValueError("the token is too long for a header line")
-                return token
-            version = signed_by
+            header = canonical.serialise({"alg": ALGORITHM, "kid": key_id(version), "typ": TYPE})
+            texts = {
+                place: f"{_encode(header)}.{payload}"
+                for place, payload in enumerate(payloads)
+                if place not in tokens
+            }
+            signed = self._signer.sign_many([text.encode() for text in texts.values()])
+            for (place, text), (signed_by, signature) in zip(texts.items(), signed, strict=True):
+                if signed_by == version:
+                    tokens[place] = f"{text}.{_encode(signature)}"
+            if len(tokens) == len(payloads):
+                return [
+                    IssuedToken(token=tokens[place], claims=each)
+                    if len(tokens[place]) <= MAX_LENGTH
+                    else ValueError("the token is too long for a header line")
+                    for place, each in enumerate(claims)
+                ]
+            version = signed[-1][0]
         raise RuntimeError("the signing key changes faster than tokens can be signed")
 
 

@@ -781,7 +781,9 @@ def _determined(row: DisclosureRow, decisions: Sequence[DecisionRow]) -> bool | 
 
 
 def _instrument(tx: Transaction, row: DisclosureRow) -> Instrument | None:
-    return tx.instruments.get(row.bucket, row.id) if row.determination_needed else None
+    if not row.determination_needed:
+        return None
+    return tx.instruments.of([(row.bucket, row.id)]).get(row.id)
 
 
 def told_bound(row: DisclosureRow) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -16,16 +16,21 @@ from vault_service.domain.disclosures import Scope, State
 from vault_service.domain.grounds import Category, Ground, Policy
 from vault_service.domain.instruments import Instrument, covers, end, lacking
 from vault_service.domain.policy import Progress, lacking_progress
-from vault_service.errors import Conflict, InvalidInput, NotFound, Problem
+from vault_service.errors import Conflict, InvalidInput, NotFound, Problem, ServiceError
 from vault_service.ledger.entries import Event
 from vault_service.services import possession
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
-from vault_service.services.disclosure_token import TokenIssuer
+from vault_service.services.disclosure_token import DisclosureClaims, IssuedToken, TokenIssuer
 from vault_service.services.disclosures import state_now, told_grant
 from vault_service.services.dpop import Proof, ShownProof, missing
-from vault_service.services.gather import Gather
-from vault_service.services.ports import DisclosureRow, OutboxEntry, Transaction, UnitOfWork
+from vault_service.services.ports import (
+    DisclosureRow,
+    MaskedRecord,
+    NewToken,
+    OutboxEntry,
+    UnitOfWork,
+)
 from vault_service.services.possession import Possession
 from vault_service.services.views import IssuedDisclosureToken
 
@@ -33,6 +38,21 @@ from vault_service.services.views import IssuedDisclosureToken
 _ENDINGS: Final = frozenset(("deny", "annul", "revoke", "withdraw"))
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueRequest:
+    """One call for a disclosure token.
+
+    Attributes:
+        caller: who asks; must be the grant's requester.
+        disclosure: the grant.
+        proof: the proof of possession shown, if one was.
+    """
+
+    caller: Caller
+    disclosure: str
+    proof: ShownProof | None = None
 
 
 class Granting:
@@ -52,8 +72,6 @@ class Granting:
         self._proofs = proofs
         self._policy = policy
         self._audit = audit
-        self._reads = Gather[tuple[int, str], tuple[DisclosureRow | None, _Found]](self._read)
-        self._writes = Gather[_Issued, None](self._write)
 
     def issue(
         self, caller: Caller, disclosure: str, *, proof: ShownProof | None = None
@@ -70,73 +88,127 @@ class Granting:
             ProofRefused: the proof of possession is wrong, or the grant demands one.
             VaultUnavailable: it could not be signed.
         """
-        self._audit.require(caller, Action.TAKE_DISCLOSURE_TOKEN)
-        row, found = self._grant(caller, disclosure)
+        asked = IssueRequest(caller=caller, disclosure=disclosure, proof=proof)
+        (issued,) = self.issue_many([asked])
+        if isinstance(issued, Exception):
+            raise issued
+        return issued
+
+    def issue_many(self, asked: Sequence[IssueRequest]) -> list[IssuedDisclosureToken | Exception]:
+        """As `issue`, for several calls together: a token or a refusal for each."""
+        outcomes: list[IssuedDisclosureToken | Exception | None] = [None] * len(asked)
+        names: dict[int, tuple[int, str]] = {}
+        for place, each in enumerate(asked):
+            try:
+                self._audit.require(each.caller, Action.TAKE_DISCLOSURE_TOKEN)
+                names[place] = tokens.bucket_from_disclosure_id(each.disclosure), each.disclosure
+            except InvalidInput:
+                outcomes[place] = _unknown()
+            except ServiceError as refusal:
+                outcomes[place] = refusal
+        grants = self._read(list(dict.fromkeys(names.values()))) if names else {}
+        shown = any(asked[place].proof is not None for place in names)
+        nonces = self._proofs.nonces() if shown else []
+        ready: dict[int, _Ready] = {}
+        for place, (_, name) in names.items():
+            try:
+                ready[place] = self._ready(asked[place], grants.get(name), nonces)
+            except ServiceError as refusal:
+                outcomes[place] = refusal
+        issued = self._signed(ready, outcomes)
+        written = self._write(list(issued.values())) if issued else []
+        for (place, done), fault in zip(issued.items(), written, strict=True):
+            proof = done.ready.proof
+            outcomes[place] = fault or IssuedDisclosureToken(
+                expires_at=done.token.claims.expires_at,
+                token=done.token.token,
+                nonce=None if proof is None else proof.nonce,
+            )
+        return [each for each in outcomes if each is not None]
+
+    def _ready(self, asked: IssueRequest, grant: _Grant | None, nonces: Sequence[str]) -> _Ready:
+        """What a token is to say, if the caller may have one."""
+        row, found = self._active(asked.caller, grant)
         ground = self._policy.grounds.get((row.ground, row.category))
         if row.policy != self._policy.version or ground is None:
             raise Conflict(
                 "the policy has changed since this grant was made", code="policy_changed"
             )
         ends = _end(row, found, ground, self._policy.categories[row.category])
-        proven = self._proven(proof, row)
-        if proven is None and (row.proof_of_possession or ground.proof_of_possession):
+        proof = (
+            None
+            if asked.proof is None
+            else self._proofs.check(asked.proof, now=row.now, nonces=nonces, token=None)
+        )
+        if proof is None and (row.proof_of_possession or ground.proof_of_possession):
             raise missing()
-        jti = tokens.new_jti(row.bucket)
-        issued = self._issuer.issue(
+        claims = self._issuer.claims(
             told_grant(row),
-            holder=caller.principal.id,
-            jti=jti,
+            holder=asked.caller.principal.id,
+            jti=tokens.new_jti(row.bucket),
             now=row.now,
             life=ground.token_life,
             grant_ends=ends,
-            key_thumbprint=None if proven is None else proven.thumbprint,
+            key_thumbprint=None if proof is None else proof.thumbprint,
         )
-        until = issued.claims.expires_at
-        self._writes.submit(
-            _Issued(caller=caller, grant=row, jti=jti, until=until, proof=proven),
-            deadline=caller.deadline,
-        )
-        return IssuedDisclosureToken(
-            expires_at=until, token=issued.token, nonce=None if proven is None else proven.nonce
-        )
+        return _Ready(caller=asked.caller, grant=row, claims=claims, proof=proof)
 
-    def _write(self, issued: list[_Issued]) -> list[Exception | None]:
+    def _signed(
+        self, ready: Mapping[int, _Ready], outcomes: list[IssuedDisclosureToken | Exception | None]
+    ) -> dict[int, _Issued]:
+        issued: dict[int, _Issued] = {}
+        signed = self._issuer.sign([each.claims for each in ready.values()]) if ready else []
+        for (place, each), token in zip(ready.items(), signed, strict=True):
+            if isinstance(token, Exception):
+                outcomes[place] = token
+            else:
+                issued[place] = _Issued(ready=each, token=token)
+        return issued
+
+    def _write(self, issued: Sequence[_Issued]) -> list[ServiceError | None]:
         """Register tokens and write their entries; a proof that was used before refuses its own."""
         with self._uow.begin() as tx:
-            outcomes: list[Exception | None] = [None] * len(issued)
-            shown = [place for place, each in enumerate(issued) if each.proof is not None]
-            proofs = [(each.grant.bucket, each.proof) for each in issued if each.proof is not None]
-            for place, refusal in zip(
-                shown, possession.spend(tx, proofs) if proofs else [], strict=True
-            ):
+            outcomes: list[ServiceError | None] = [None] * len(issued)
+            proofs = {
+                place: (each.ready.grant.bucket, each.ready.proof)
+                for place, each in enumerate(issued)
+                if each.ready.proof is not None
+            }
+            spent = possession.spend(tx, list(proofs.values())) if proofs else []
+            for place, refusal in zip(proofs, spent, strict=True):
                 outcomes[place] = refusal
             good = [each for each, refusal in zip(issued, outcomes, strict=True) if refusal is None]
             now = tx.clock.now()
-            for each in good:
-                tx.disclosures.insert_token(
-                    each.grant.bucket,
-                    jti=each.jti,
-                    disclosure=each.grant.id,
-                    holder=each.caller.principal.id,
-                    issued_at=each.grant.now,
-                    expires_at=each.until,
-                )
+            tx.disclosures.insert_tokens(
+                [
+                    NewToken(
+                        bucket=each.ready.grant.bucket,
+                        jti=each.token.claims.jti,
+                        disclosure=each.ready.grant.id,
+                        holder=each.ready.caller.principal.id,
+                        issued_at=each.ready.grant.now,
+                        expires_at=each.token.claims.expires_at,
+                    )
+                    for each in good
+                ]
+            )
             tx.outbox.append([row for each in good for row in self._entries(each, now)])
         return outcomes
 
     def _entries(self, issued: _Issued, now: datetime) -> list[OutboxEntry]:
+        ready, claims = issued.ready, issued.token.claims
         details: dict[str, str | int] = {
-            "jti": issued.jti,
-            "expires_at": int(issued.until.timestamp()),
+            "jti": claims.jti,
+            "expires_at": int(claims.expires_at.timestamp()),
         }
-        if issued.proof is not None:
-            details["key_thumbprint"] = issued.proof.thumbprint
+        if ready.proof is not None:
+            details["key_thumbprint"] = ready.proof.thumbprint
         return self._audit.entries(
             Event.DISCLOSURE_TOKEN_ISSUED,
-            issued.caller,
+            ready.caller,
             at=now,
-            grant=issued.grant,
-            customer=issued.grant.customer,
+            grant=ready.grant,
+            customer=ready.grant.customer,
             details=details,
         )
 
@@ -158,22 +230,11 @@ class Granting:
             for reason in lacking_progress(ground, progress)
         )
 
-    def _proven(self, proof: ShownProof | None, row: DisclosureRow) -> Proof | None:
-        if proof is None:
-            return None
-        nonces = self._proofs.nonces()
-        return self._proofs.check(proof, now=row.now, nonces=nonces, token=None)
-
-    def _grant(self, caller: Caller, disclosure: str) -> tuple[DisclosureRow, _Found]:
+    def _active(self, caller: Caller, grant: _Grant | None) -> _Grant:
         """The caller's active grant, and what was decided on it."""
-        missing = NotFound("there is no such disclosure request", code="disclosure_not_found")
-        try:
-            bucket = tokens.bucket_from_disclosure_id(disclosure)
-        except InvalidInput as exc:
-            raise missing from exc
-        row, found = self._reads.submit((bucket, disclosure), deadline=caller.deadline)
-        if row is None or row.requester != caller.principal.id:
-            raise missing
+        if grant is None or grant[0].requester != caller.principal.id:
+            raise _unknown()
+        row, found = grant
         state = state_now(row)
         if state is not State.ACTIVE:
             raise Conflict(
@@ -185,30 +246,47 @@ class Granting:
             )
         return row, found
 
-    def _read(self, names: list[tuple[int, str]]) -> list[tuple[DisclosureRow | None, _Found]]:
-        """Each grant as it stands, and what was decided on it; one of many callers is read once."""
+    def _read(self, names: Sequence[tuple[int, str]]) -> dict[str, _Grant]:
+        """Grants as they stand, each with what was decided on it."""
         with self._uow.begin(read_only=True) as tx:
             rows = tx.disclosures.grants(names)
-            found = {
-                (bucket, name): _Found(
-                    deciders=tx.disclosures.deciders(bucket, name),
-                    instrument=tx.instruments.get(bucket, name) or Instrument(),
-                    scope=_looked_up(tx, rows.get(name)),
-                )
-                for bucket, name in dict.fromkeys(names)
-            }
-        return [(rows.get(name), found[bucket, name]) for bucket, name in names]
+            deciders = tx.disclosures.deciders(names)
+            instruments = tx.instruments.of(names)
+            wanted = {token for row in rows.values() for token in row.tokens or ()}
+            records = (
+                tx.records.masked([(tokens.bucket_of_value(each), each) for each in wanted])
+                if wanted
+                else {}
+            )
+        return {
+            name: (
+                row,
+                _Found(
+                    deciders=deciders.get(name, {}),
+                    instrument=instruments.get(name) or Instrument(),
+                    scope=_looked_up(row, records),
+                ),
+            )
+            for name, row in rows.items()
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """A token that may be signed."""
+
+    caller: Caller
+    grant: DisclosureRow
+    claims: DisclosureClaims
+    proof: Proof | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Issued:
     """A token that was signed and counts when it is registered."""
 
-    caller: Caller
-    grant: DisclosureRow
-    jti: str
-    until: datetime
-    proof: Proof | None
+    ready: _Ready
+    token: IssuedToken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,12 +307,17 @@ class _Found:
         return self.deciders.get(kind, frozenset())
 
 
-def _looked_up(tx: Transaction, row: DisclosureRow | None) -> Scope | None:
-    if row is None:
-        return None
+_Grant = tuple[DisclosureRow, _Found]
+
+
+def _unknown() -> NotFound:
+    return NotFound("there is no such disclosure request", code="disclosure_not_found")
+
+
+def _looked_up(row: DisclosureRow, records: Mapping[str, MaskedRecord]) -> Scope | None:
     if row.tokens is None:
         return Scope(customer=row.customer, classes=row.classes or ())
-    found = tx.records.masked([(tokens.bucket_of_value(token), token) for token in row.tokens])
+    found = {token: records[token] for token in row.tokens if token in records}
     if not found:
         return None
     return Scope(

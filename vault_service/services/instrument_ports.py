@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from vault_service.domain.instruments import Instrument
@@ -14,6 +15,6 @@ class Instruments(Protocol):
         """Keep what a determination says."""
         ...
 
-    def get(self, bucket: int, disclosure: str) -> Instrument | None:
-        """What the determination of a request says, if there is one."""
+    def of(self, names: Sequence[tuple[int, str]]) -> dict[str, Instrument]:
+        """What the determinations of requests, by (bucket, id), say; of those that have one."""
         ...

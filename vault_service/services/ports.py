@@ -340,6 +340,18 @@ class OutboxEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewToken:
+    """A disclosure token that was signed, on its way into the database."""
+
+    bucket: int
+    jti: str
+    disclosure: str
+    holder: str
+    issued_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UseClaim:
     """A disclosure token about to be used, with the entry that will tell of it."""
 
@@ -615,21 +627,12 @@ class Disclosures(Protocol):
         """Decisions on one request, oldest first."""
         ...
 
-    def deciders(self, bucket: int, disclosure: str) -> dict[str, frozenset[str]]:
-        """Who decided on a request, by kind; readable by the role that gives out tokens for it."""
+    def deciders(self, names: Sequence[tuple[int, str]]) -> dict[str, dict[str, frozenset[str]]]:
+        """Who decided on requests, by request and kind; for the role that gives out tokens."""
         ...
 
-    def insert_token(
-        self,
-        bucket: int,
-        *,
-        jti: str,
-        disclosure: str,
-        holder: str,
-        issued_at: datetime,
-        expires_at: datetime,
-    ) -> None:
-        """Register an issued disclosure token."""
+    def insert_tokens(self, tokens: Sequence[NewToken]) -> None:
+        """Register issued disclosure tokens."""
         ...
 
     def grants(self, names: Sequence[tuple[int, str]]) -> dict[str, DisclosureRow]:

@@ -20,11 +20,9 @@ from vault_service.errors import InvalidInput, NotFound, ServiceError, Unavailab
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
-from vault_service.services.gather import Gather
 from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.modification_ports import VersionRow
 from vault_service.services.ports import (
-    Credential,
     Fingerprinting,
     MaskedRecord,
     OutboxEntry,
@@ -41,14 +39,22 @@ MAX_SEARCH: Final = 100
 MAX_MATCHES: Final = 100
 
 # Searches that share one statement; each may bring `MAX_SEARCH` values.
-MAX_BATCH: Final = 32
+SEARCHES: Final = 32
 
 # A search meets a re-index that begins at this very moment once, and not a second time.
 TRIES: Final = 3
 
 _Name = tuple[int, str]
 _Found = tuple[TokenView, ...] | ServiceError
-_Pair = tuple[Credential | None, TokenView | NotFound]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest:
+    """One search, as the caller sent it."""
+
+    caller: Caller
+    data_class: str
+    values: tuple[object, ...] = field(repr=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,32 +68,8 @@ class _Search:
     digests: dict[int, list[Fingerprint]] = field(default_factory=dict, repr=False)
 
 
-class ReadAhead:
-    """A record read in the statement batch that looks its caller's credential up.
-
-    One wait in place of two. What was read goes nowhere unless the credential turns out to be
-    good: only `Reading.get` takes it, from a caller who has been told who he is.
-    """
-
-    __slots__ = ("_name", "_pairs", "found")
-
-    def __init__(self, pairs: Gather[tuple[str, _Name], _Pair], name: _Name) -> None:
-        self._pairs = pairs
-        self._name = name
-        self.found: TokenView | NotFound | None = None
-
-    def look(self, key_id: str, deadline: float) -> Credential | None:
-        """The credential of a key, as `authentication.Look`; keeps the record for later.
-
-        Raises:
-            Unavailable: the database is.
-        """
-        credential, self.found = self._pairs.submit((key_id, self._name), deadline=deadline)
-        return credential
-
-
 class Reading:
-    """The use case. Thread-safe; concurrent reads of single tokens and searches are gathered."""
+    """The use case. Thread-safe."""
 
     def __init__(
         self,
@@ -103,62 +85,52 @@ class Reading:
         self._audit = audit
         self._honeytokens = honeytokens
         self._missed = missed
-        self._singles = Gather[_Name, TokenView](self._read)
-        self._pairs = Gather[tuple[str, _Name], _Pair](self._read_pairs)
-        self._searches = Gather[_Search, list[_Found]](self._search, max_batch=MAX_BATCH)
 
-    def ahead(self, token: str) -> ReadAhead | None:
-        """A read of one record that has yet to learn who asks; None for what names no record."""
-        try:
-            return ReadAhead(self._pairs, (tokens.bucket_from_token(token), token))
-        except InvalidInput:
-            return None
-
-    def get(self, caller: Caller, token: str, ahead: ReadAhead | None = None) -> TokenView:
+    def get(self, caller: Caller, token: str) -> TokenView:
         """One record, masked.
-
-        Args:
-            caller: who asks.
-            token: of which record.
-            ahead: what was read of it together with the caller's credential, if it was.
 
         Raises:
             Forbidden: the caller has no role for it.
             NotFound: there is no such live record; a malformed token answers alike.
             Unavailable: the database is.
         """
-        self._audit.require(caller, Action.READ_MASKED)
+        (found,) = self.get_many([(caller, token)])
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def get_many(self, asked: Sequence[tuple[Caller, str]]) -> list[TokenView | ServiceError]:
+        """As `get`, for several callers together: a record or a refusal for each.
+
+        Raises:
+            Unavailable: the database is.
+        """
+        results: list[TokenView | ServiceError] = []
+        names: dict[int, _Name] = {}
+        for place, (caller, token) in enumerate(asked):
+            results.append(_token_not_found())
+            try:
+                self._audit.require(caller, Action.READ_MASKED)
+                names[place] = tokens.bucket_from_token(token), token
+            except InvalidInput:
+                continue
+            except ServiceError as refusal:
+                results[place] = refusal
+        if names:
+            with self._uow.begin(read_only=True) as tx:
+                found = tx.records.masked(list(dict.fromkeys(names.values())))
+            for place, (_, token) in names.items():
+                if token in found:
+                    results[place] = self._seen(asked[place][0], stored_view(found[token]))
+        return results
+
+    def _seen(self, caller: Caller, view: TokenView) -> TokenView | ServiceError:
+        """The view, unless the caller may not be answered."""
         try:
-            name = tokens.bucket_from_token(token), token
-        except InvalidInput as exc:
-            raise _token_not_found() from exc
-        view = None if ahead is None else ahead.found
-        if view is None:
-            view = self._singles.submit(name, deadline=caller.deadline)
-        elif isinstance(view, Exception):
-            raise view
-        self._honeytokens.look(caller, (view.id, view.customer))
+            self._honeytokens.look(caller, (view.id, view.customer))
+        except ServiceError as error:
+            return error
         return view
-
-    def _read_pairs(self, asked: list[tuple[str, _Name]]) -> list[_Pair]:
-        with self._uow.begin(read_only=True) as tx:
-            credentials = tx.principals.credentials([key for key, _ in asked])
-            found = tx.records.masked([name for _, name in asked])
-        return [
-            (
-                credentials.get(key),
-                stored_view(found[token]) if token in found else _token_not_found(),
-            )
-            for key, (_, token) in asked
-        ]
-
-    def _read(self, names: list[_Name]) -> Sequence[TokenView | Exception]:
-        with self._uow.begin(read_only=True) as tx:
-            found = tx.records.masked(names)
-        return [
-            stored_view(found[token]) if token in found else _token_not_found()
-            for _, token in names
-        ]
 
     def versions(self, caller: Caller, token: str) -> list[VersionView]:
         """A record's versions, masked, newest first.
@@ -235,9 +207,7 @@ class Reading:
         self._honeytokens.look(caller, (customer, *(view.id for view in views)))
         return TokenPage(items=views, next=views[-1].id if len(rows) > limit else None)
 
-    def search(
-        self, caller: Caller, *, data_class: str, values: Sequence[object]
-    ) -> list[tuple[TokenView, ...] | ServiceError]:
+    def search(self, caller: Caller, *, data_class: str, values: Sequence[object]) -> list[_Found]:
         """Records that hold exactly these values, masked; one result for each value.
 
         Raises:
@@ -245,28 +215,55 @@ class Reading:
             InvalidInput: the class is unknown, or the number of values wrong.
             VaultUnavailable: no fingerprint could be made.
         """
-        self._audit.require(caller, Action.SEARCH)
-        known = tokenizable(data_class)
-        if not 1 <= len(values) <= MAX_SEARCH:
+        asked = SearchRequest(caller=caller, data_class=data_class, values=tuple(values))
+        (found,) = self.search_many([asked])
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def search_many(self, asked: Sequence[SearchRequest]) -> list[list[_Found] | Exception]:
+        """As `search`, for several callers together: results or an error for each."""
+        answers: list[list[_Found] | Exception | None] = [None] * len(asked)
+        searches: dict[int, _Search] = {}
+        for place, each in enumerate(asked):
+            try:
+                searches[place] = self._begun(each)
+            except ServiceError as refusal:
+                answers[place] = refusal
+        done = self._search(list(searches.values())) if searches else []
+        for (place, search), results in zip(searches.items(), done, strict=True):
+            answers[place] = self._found(search.caller, results)
+        return [each for each in answers if each is not None]
+
+    def _begun(self, asked: SearchRequest) -> _Search:
+        self._audit.require(asked.caller, Action.SEARCH)
+        known = tokenizable(asked.data_class)
+        if not 1 <= len(asked.values) <= MAX_SEARCH:
             raise InvalidInput(
                 f"a search takes 1 to {MAX_SEARCH} values", code="batch_size", pointer="/values"
             )
-        search = _Search(caller=caller, data_class=known, keys={}, results=[])
-        for index, value in enumerate(values):
+        search = _Search(caller=asked.caller, data_class=known, keys={}, results=[])
+        for index, value in enumerate(asked.values):
             try:
                 search.keys[index] = search_key(known, value, pointer=f"/values/{index}")
                 search.results.append(())
             except ServiceError as exc:
                 search.results.append(exc)
-        results = self._searches.submit(search, deadline=caller.deadline)
-        self._missed.note(caller, sum(result == () for result in results))
-        views = (view for result in results if isinstance(result, tuple) for view in result)
-        self._honeytokens.look(
-            caller, [name for view in views for name in (view.id, view.customer)]
-        )
+        return search
+
+    def _found(self, caller: Caller, results: list[_Found]) -> list[_Found] | Exception:
+        """The results, unless the caller may not be answered."""
+        try:
+            self._missed.note(caller, sum(result == () for result in results))
+            views = (view for result in results if isinstance(result, tuple) for view in result)
+            self._honeytokens.look(
+                caller, [name for view in views for name in (view.id, view.customer)]
+            )
+        except ServiceError as error:
+            return error
         return results
 
-    def _search(self, searches: list[_Search]) -> list[list[_Found] | Exception]:
+    def _search(self, searches: Sequence[_Search]) -> list[list[_Found]]:
         for _ in range(TRIES):
             try:
                 return self._searched_once(searches)
@@ -275,7 +272,7 @@ class Reading:
                 continue
         raise Unavailable("the keys are being rotated", code="rotation_under_way", retry_after=5.0)
 
-    def _searched_once(self, searches: list[_Search]) -> list[list[_Found] | Exception]:
+    def _searched_once(self, searches: Sequence[_Search]) -> list[list[_Found]]:
         wanted = [(search, index, key) for search in searches for index, key in search.keys.items()]
         groups = (
             self._fingerprints.candidates([(search.data_class, key) for search, _, key in wanted])

@@ -50,7 +50,6 @@ from vault_service.services.context import Caller
 from vault_service.services.disclosure_token import DisclosureClaims, TokenVerifier
 from vault_service.services.disclosures import state_now, told_bound, told_grant
 from vault_service.services.dpop import Proof, ShownProof, missing
-from vault_service.services.gather import Gather
 from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.lanes import Lanes
 from vault_service.services.log_guard import LogGuard
@@ -71,9 +70,10 @@ from vault_service.services.unusual import Unusual
 from vault_service.services.views import Receipt, RevealAnswer, Revealed, RevealedContent
 
 MAX_TOKENS: Final = 1000
-MAX_BATCH: Final = 64
-# A call with more goes alone: it gains nothing from company, and would make the others wait.
-SHARED_TOKENS: Final = 32
+# Calls that share statements and a request to Vault.
+CALLS: Final = 64
+# From so many records on Vault takes long enough to do something else meanwhile.
+MANY: Final = 32
 ACTOR: Final = "reveal"
 _CLASSES: Final[Mapping[str, DataClass]] = {each.value: each for each in RULES}
 
@@ -91,13 +91,22 @@ class KeySubstituted(ServiceError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """One call."""
+class RevealRequest:
+    """One call.
+
+    Attributes:
+        caller: who asks; must be the token's holder.
+        token: the disclosure token, a JWS.
+        tokens: which records, 1 to 1,000, none twice.
+        fields: only these fields; all that the grant covers, if None.
+        proof: the proof of possession shown, if one was.
+        streamed: whether contents are to be streamed.
+    """
 
     caller: Caller
-    token: str = field(repr=False)
+    token: str | None = field(repr=False)
     tokens: tuple[str, ...]
-    fields: tuple[str, ...] | None
+    fields: tuple[str, ...] | None = None
     proof: ShownProof | None = None
     streamed: bool = False
 
@@ -106,7 +115,7 @@ class _Asked:
 class _Work:
     """A call under way. `refusal` ends it; `granted` is the grant as the use left it."""
 
-    asked: _Asked
+    asked: RevealRequest
     entry: str
     proof: Proof | None = None
     claims: DisclosureClaims | None = None
@@ -144,7 +153,7 @@ class _Work:
 
 
 class Reveal:
-    """The use case. Thread-safe; concurrent calls are gathered."""
+    """The use case. Thread-safe."""
 
     def __init__(
         self,
@@ -176,7 +185,6 @@ class Reveal:
         self._refused = refused
         self._lanes = Lanes()
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="reveal")
-        self._calls = Gather[_Asked, RevealAnswer](self._run, max_batch=MAX_BATCH)
 
     def submit(
         self,
@@ -189,12 +197,7 @@ class Reveal:
     ) -> RevealAnswer:
         """Reveal values; one result for each token, in order, and the receipt.
 
-        Args:
-            caller: who asks; must be the token's holder.
-            disclosure_token: the JWS from the header.
-            tokens: which records, 1 to 1,000, none twice.
-            fields: only these fields; all that the grant covers, if None.
-            proof: the proof of possession shown, if one was.
+        The arguments are those of `RevealRequest`.
 
         Raises:
             Forbidden: the caller has no role for it.
@@ -206,9 +209,37 @@ class Reveal:
             Unavailable: the database is; with code `commit_unknown` the use counts as spent, with
                 code `ledger_behind` nothing is disclosed until the ledger is written again.
         """
-        return self._ask(
-            caller, disclosure_token, tokens=tokens, fields=fields, proof=proof, streamed=False
+        return self._alone(
+            RevealRequest(
+                caller=caller,
+                token=disclosure_token,
+                tokens=tuple(tokens),
+                fields=None if fields is None else tuple(fields),
+                proof=proof,
+            )
         )
+
+    def _alone(self, asked: RevealRequest) -> RevealAnswer:
+        (answer,) = self.submit_many([asked])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def submit_many(self, asked: Sequence[RevealRequest]) -> list[RevealAnswer | Exception]:
+        """As `submit`, for several calls together: an answer or a refusal for each."""
+        answers: list[RevealAnswer | Exception | None] = [None] * len(asked)
+        for place, each in enumerate(asked):
+            try:
+                self._check(each)
+            except ServiceError as refusal:
+                answers[place] = refusal
+        places = [place for place, answer in enumerate(answers) if answer is None]
+        for place, answer in zip(places, self._in_a_lane([asked[p] for p in places]), strict=True):
+            answers[place] = answer
+        for each, outcome in zip(asked, answers, strict=True):
+            if isinstance(outcome, DisclosureRefused) and not _asks_for_nonce(outcome):
+                self._refused.note(each.caller)
+        return [answer for answer in answers if answer is not None]
 
     def content(
         self,
@@ -235,8 +266,10 @@ class Reveal:
             ValueUnreadable, KeySubstituted: it does not open; the use is spent. The stream raises
                 them too, and then the receiver has less than was announced.
         """
-        answer = self._ask(
-            caller, disclosure_token, tokens=(token,), fields=None, proof=proof, streamed=True
+        answer = self._alone(
+            RevealRequest(
+                caller=caller, token=disclosure_token, tokens=(token,), proof=proof, streamed=True
+            )
         )
         (result,) = answer.results
         if isinstance(result, ServiceError):
@@ -258,16 +291,9 @@ class Reveal:
             self._alarms.raise_now(ValueUnreadable.code, caller, tokens=[token])
             raise _unreadable() from None
 
-    def _ask(
-        self,
-        caller: Caller,
-        disclosure_token: str | None,
-        *,
-        tokens: Sequence[str],
-        fields: Sequence[str] | None,
-        proof: ShownProof | None,
-        streamed: bool,
-    ) -> RevealAnswer:
+    def _check(self, asked: RevealRequest) -> None:
+        """Return if the call can be looked into."""
+        caller, tokens = asked.caller, asked.tokens
         self._audit.require(caller, Action.REVEAL)
         self._guard.require()
         if not 1 <= len(tokens) <= MAX_TOKENS:
@@ -279,39 +305,20 @@ class Reveal:
         if self._honeytokens.look(caller, tokens):
             self._audit.refused(Event.REVEAL_REFUSED, caller, reason="token_not_found")
             raise NotFound("none of these tokens is there", code="token_not_found")
-        if not disclosure_token:
-            missing = DisclosureRefused(
+        if not asked.token:
+            self._audit.refused(Event.REVEAL_REFUSED, caller, reason="disclosure_token_missing")
+            raise DisclosureRefused(
                 "a disclosure token is needed in the header Disclosure-Token",
                 code="disclosure_token_missing",
             )
-            self._audit.refused(Event.REVEAL_REFUSED, caller, reason=missing.code)
-            self._refused.note(caller)
-            raise missing
-        asked = _Asked(
-            caller=caller,
-            token=disclosure_token,
-            tokens=tuple(tokens),
-            fields=None if fields is None else tuple(fields),
-            proof=proof,
-            streamed=streamed,
-        )
-        try:
-            if len(tokens) <= SHARED_TOKENS:
-                return self._calls.submit(asked, deadline=caller.deadline)
-            return self._alone(asked)
-        except DisclosureRefused as refusal:
-            if not _asks_for_nonce(refusal):
-                self._refused.note(caller)
-            raise
 
-    def _alone(self, asked: _Asked) -> RevealAnswer:
-        with self._lanes.one(len(asked.tokens), deadline=asked.caller.deadline):
-            (answer,) = self._run([asked])
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    def _in_a_lane(self, asked: Sequence[RevealRequest]) -> list[RevealAnswer | Exception]:
+        if len(asked) != 1:
+            return self._run(asked) if asked else []
+        with self._lanes.one(len(asked[0].tokens), deadline=asked[0].caller.deadline):
+            return self._run(asked)
 
-    def _run(self, asked: list[_Asked]) -> list[RevealAnswer | Exception]:
+    def _run(self, asked: Sequence[RevealRequest]) -> list[RevealAnswer | Exception]:
         works = [_Work(each, new_entry_id()) for each in asked]
         self._verify(works)
         self._unwrap([work for work in works if work.refusal is None])
@@ -332,7 +339,7 @@ class Reveal:
                             work.asked.proof, now=now, nonces=nonces, token=work.asked.token
                         )
                     work.claims = self._verifier.verify(
-                        work.asked.token,
+                        work.asked.token or "",
                         now=now,
                         holder=work.asked.caller.principal.id,
                         audience=self._audience,
@@ -384,7 +391,7 @@ class Reveal:
         if not places:
             return
         # Meanwhile, because Vault takes its time over many, what `_compare` will ask of them.
-        claims = self._aside.submit(_work_out, places) if len(places) > SHARED_TOKENS else None
+        claims = self._aside.submit(_work_out, places) if len(places) > MANY else None
         refused = self._ask_vault(places)
         if claims is not None:
             claims.result()
@@ -675,7 +682,7 @@ def _work_out(places: Sequence[tuple[_Work, str]]) -> None:
         work.claim(token)
 
 
-def _names(asked: _Asked) -> list[tuple[int, str]]:
+def _names(asked: RevealRequest) -> list[tuple[int, str]]:
     """(bucket, token) of what is asked for; what has no token's form names nothing."""
     found: list[tuple[int, str]] = []
     for token in asked.tokens:
@@ -705,7 +712,7 @@ def _grant(row: DisclosureRow | None, claims: DisclosureClaims, caller: Caller) 
     return row
 
 
-def _within(row: DisclosureRow, asked: _Asked, records: dict[str, SealedRecord]) -> None:
+def _within(row: DisclosureRow, asked: RevealRequest, records: dict[str, SealedRecord]) -> None:
     """Return if what is asked for lies within the grant, whose scope the token's equals.
 
     Raises:
@@ -738,7 +745,9 @@ def _within(row: DisclosureRow, asked: _Asked, records: dict[str, SealedRecord])
         raise exceeded
 
 
-def _in_its_manner(row: DisclosureRow, asked: _Asked, records: Mapping[str, SealedRecord]) -> None:
+def _in_its_manner(
+    row: DisclosureRow, asked: RevealRequest, records: Mapping[str, SealedRecord]
+) -> None:
     """Return if what is asked for is given in this manner: streamed, or as values.
 
     Raises:

@@ -31,7 +31,6 @@ from vault_service.ledger.entries import Event
 from vault_service.services import bindings, replay
 from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.context import Caller
-from vault_service.services.gather import Gather
 from vault_service.services.indexing import Indexing
 from vault_service.services.lanes import LARGE, Lanes
 from vault_service.services.ports import (
@@ -131,7 +130,7 @@ class _Work:
 
 
 class Tokenization:
-    """The use case. Thread-safe; concurrent single requests are gathered."""
+    """The use case. Thread-safe."""
 
     def __init__(
         self,
@@ -149,7 +148,6 @@ class Tokenization:
         self._audit = audit
         self._today = today
         self._lanes = Lanes()
-        self._singles = Gather[TokenizeRequest, TokenizeAnswer](self.run)
 
     def submit(self, request: TokenizeRequest) -> TokenizeAnswer:
         """Tokenize one request's items.
@@ -163,6 +161,26 @@ class Tokenization:
             Conflict: the Idempotency-Key was used with another body.
             Unavailable: Vault or the database is; nothing was written.
         """
+        (answer,) = self.submit_many([request])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def submit_many(self, requests: Sequence[TokenizeRequest]) -> list[TokenizeAnswer | Exception]:
+        """As `submit`, for several requests together: an answer or an error for each."""
+        answers: list[TokenizeAnswer | Exception | None] = [None] * len(requests)
+        for place, request in enumerate(requests):
+            try:
+                self._check(request)
+            except ServiceError as refusal:
+                answers[place] = refusal
+        places = [place for place, answer in enumerate(answers) if answer is None]
+        done = self._in_a_lane([requests[place] for place in places])
+        for place, answer in zip(places, done, strict=True):
+            answers[place] = answer
+        return [answer for answer in answers if answer is not None]
+
+    def _check(self, request: TokenizeRequest) -> None:
         action = Action.TOKENIZE_BATCH if request.batch else Action.TOKENIZE
         if request.only is not None:
             action = Action.RECORD_ACCOUNT_DATA
@@ -171,13 +189,13 @@ class Tokenization:
             raise InvalidInput(
                 f"a batch holds 1 to {MAX_ITEMS} items", code="batch_size", pointer="/items"
             )
-        if not request.batch:
-            return self._singles.submit(request, deadline=request.caller.deadline)
+
+    def _in_a_lane(self, requests: Sequence[TokenizeRequest]) -> list[TokenizeAnswer | Exception]:
+        if len(requests) != 1:
+            return self.run(requests) if requests else []
+        (request,) = requests
         with self._lanes.one(len(request.items), deadline=request.caller.deadline):
-            (answer,) = self.run([request])
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+            return self.run(requests)
 
     def run(self, requests: Sequence[TokenizeRequest]) -> list[TokenizeAnswer | Exception]:
         """Tokenize the items of many requests together; one answer or error for each."""

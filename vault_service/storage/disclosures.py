@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from keys.data_keys import WrappedKey
@@ -18,6 +18,7 @@ from vault_service.services.ports import (
     DecisionRow,
     DisclosureRow,
     NewDisclosure,
+    NewToken,
     Sealed,
     UseClaim,
 )
@@ -97,12 +98,15 @@ FROM disclosure_decisions WHERE bucket = %b AND disclosure = %b
 ORDER BY at, kind, principal
 """
 _DECIDERS: Final = b"""
-SELECT kind, array_agg(principal) FROM disclosure_decisions
-WHERE bucket = %b AND disclosure = %b GROUP BY kind
+SELECT d.disclosure, d.kind, array_agg(d.principal)
+FROM unnest(%b::smallint[], %b::text[]) AS n (bucket, id)
+JOIN disclosure_decisions AS d ON d.bucket = n.bucket AND d.disclosure = n.id
+GROUP BY d.disclosure, d.kind
 """
-_INSERT_TOKEN: Final = b"""
+_INSERT_TOKENS: Final = b"""
 INSERT INTO disclosure_tokens (bucket, jti, disclosure, holder, issued_at, expires_at)
-VALUES (%b, %b, %b, %b, %b, %b)
+SELECT * FROM unnest(%b::smallint[], %b::text[], %b::text[], %b::text[], %b::timestamptz[],
+    %b::timestamptz[])
 """
 _GRANTS: Final = (
     b"SELECT "
@@ -308,32 +312,33 @@ class SqlDisclosures:
             for kind, principal, at, envelope, *wrapped in rows
         ]
 
-    def deciders(self, bucket: int, disclosure: str) -> dict[str, frozenset[str]]:
-        """Who decided on a request, by kind; readable by the role that gives out tokens for it."""
-        rows = self._session.rows(_DECIDERS, (bucket, disclosure))
-        return {kind: frozenset(principals) for kind, principals in rows}
+    def deciders(self, names: Sequence[tuple[int, str]]) -> dict[str, dict[str, frozenset[str]]]:
+        """Who decided on requests, by request and kind; for the role that gives out tokens."""
+        found: dict[str, dict[str, frozenset[str]]] = {}
+        for disclosure, kind, principals in self._session.rows(_DECIDERS, _split(names)):
+            found.setdefault(disclosure, {})[kind] = frozenset(principals)
+        return found
 
-    def insert_token(
-        self,
-        bucket: int,
-        *,
-        jti: str,
-        disclosure: str,
-        holder: str,
-        issued_at: datetime,
-        expires_at: datetime,
-    ) -> None:
-        """Register an issued disclosure token."""
-        self._session.defer(_INSERT_TOKEN, (bucket, jti, disclosure, holder, issued_at, expires_at))
+    def insert_tokens(self, tokens: Sequence[NewToken]) -> None:
+        """Register issued disclosure tokens."""
+        if tokens:
+            self._session.defer(
+                _INSERT_TOKENS,
+                (
+                    [each.bucket for each in tokens],
+                    [each.jti for each in tokens],
+                    [each.disclosure for each in tokens],
+                    [each.holder for each in tokens],
+                    [each.issued_at for each in tokens],
+                    [each.expires_at for each in tokens],
+                ),
+            )
 
     def grants(self, names: Sequence[tuple[int, str]]) -> dict[str, DisclosureRow]:
         """Requests by (bucket, id), unlocked."""
         if not names:
             return {}
-        distinct = dict.fromkeys(names)
-        rows = self._session.rows(
-            _GRANTS, ([bucket for bucket, _ in distinct], [name for _, name in distinct])
-        )
+        rows = self._session.rows(_GRANTS, _split(names))
         return {row[1]: _disclosure(row) for row in rows}
 
     def use(self, claims: Sequence[UseClaim]) -> dict[str, DisclosureRow]:
@@ -426,3 +431,8 @@ def _disclosure(row: Row) -> DisclosureRow:
         proof_of_possession=bool(row[32]),
         amends=row[33],
     )
+
+
+def _split(names: Sequence[tuple[int, str]]) -> tuple[list[int], list[str]]:
+    distinct = dict.fromkeys(names)
+    return [bucket for bucket, _ in distinct], [name for _, name in distinct]

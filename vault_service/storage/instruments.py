@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from vault_service.domain.instruments import Instrument
@@ -11,9 +12,10 @@ _INSERT: Final = b"""
 INSERT INTO disclosure_instruments (bucket, disclosure, tokens, customer, classes, begins, ends)
 VALUES (%b, %b, %b::text[], %b, %b::text[], %b, %b)
 """
-_GET: Final = b"""
-SELECT tokens, customer, classes, begins, ends FROM disclosure_instruments
-WHERE bucket = %b AND disclosure = %b
+_OF: Final = b"""
+SELECT i.disclosure, i.tokens, i.customer, i.classes, i.begins, i.ends
+FROM unnest(%b::smallint[], %b::text[]) AS n (bucket, id)
+JOIN disclosure_instruments AS i ON i.bucket = n.bucket AND i.disclosure = n.id
 """
 
 
@@ -40,16 +42,19 @@ class SqlInstruments:
             ),
         )
 
-    def get(self, bucket: int, disclosure: str) -> Instrument | None:
-        """What the determination of a request says, if there is one."""
-        rows = self._session.rows(_GET, (bucket, disclosure))
-        if not rows:
-            return None
-        tokens, customer, classes, begins, ends = rows[0]
-        return Instrument(
-            tokens=None if tokens is None else tuple(tokens),
-            customer=customer,
-            classes=tuple(classes),
-            begins=begins,
-            ends=ends,
+    def of(self, names: Sequence[tuple[int, str]]) -> dict[str, Instrument]:
+        """What the determinations of requests say, of those that have one."""
+        distinct = dict.fromkeys(names)
+        rows = self._session.rows(
+            _OF, ([bucket for bucket, _ in distinct], [name for _, name in distinct])
         )
+        return {
+            disclosure: Instrument(
+                tokens=None if tokens is None else tuple(tokens),
+                customer=customer,
+                classes=tuple(classes),
+                begins=begins,
+                ends=ends,
+            )
+            for disclosure, tokens, customer, classes, begins, ends in rows
+        }

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ class RequestContext:
         headers: headers that the answer shall have besides its own.
         code: the code of the error that it ended with, if any.
         streams: whether its answer is still being made while it is sent.
+        accounted: whether it was counted and told of.
     """
 
     id: str
@@ -43,6 +45,11 @@ class RequestContext:
     headers: dict[str, str] = field(default_factory=dict)
     code: str | None = None
     streams: bool = False
+    accounted: bool = False
+
+    def in_time(self) -> bool:
+        """Whether somebody still waits for the answer."""
+        return time.monotonic() < self.deadline
 
 
 def begin(environ: dict[str, Any], *, address: str, seconds: float) -> RequestContext:
@@ -70,3 +77,14 @@ def of(environ: Mapping[str, Any]) -> RequestContext:
 def current() -> RequestContext:
     """The context of the request under way."""
     return of(request.environ)
+
+
+@contextmanager
+def unbound() -> Iterator[None]:
+    """Have lines that are logged meanwhile carry no request's id: they may be of any of several."""
+    before = structlog.contextvars.get_contextvars()
+    structlog.contextvars.clear_contextvars()
+    try:
+        yield
+    finally:
+        structlog.contextvars.bind_contextvars(**before)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -146,6 +147,7 @@ def caller_address(environ: Mapping[str, Any], trusted_proxies: int) -> str:
     return _address(peer) or "unknown"
 
 
+@lru_cache(maxsize=1024)
 def _address(text: str) -> str | None:
     """The canonical form of an address, or None; a port or a zone goes away."""
     if text.startswith("["):

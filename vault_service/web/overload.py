@@ -47,19 +47,23 @@ class Places:
     """
 
     def __init__(self, count: int) -> None:
-        self._free = threading.Semaphore(count)
-        self._count = count
+        self._free = self._count = count
         self._lock = threading.Lock()
         self._turned_away = 0
         self._told = float("-inf")
 
     def take(self) -> bool:
         """Take a place, if one is free now; never waits."""
-        return self._free.acquire(blocking=False)
+        with self._lock:
+            if not self._free:
+                return False
+            self._free -= 1
+            return True
 
     def give_back(self) -> None:
         """Give a taken place back."""
-        self._free.release()
+        with self._lock:
+            self._free += 1
 
     def turn_away(
         self, headers: list[tuple[str, str]], start_response: StartResponse
