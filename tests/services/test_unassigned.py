@@ -180,6 +180,7 @@ def test_what_has_ended_waits_no_more(stage: Stage, waiting: UnassignedMessages)
     assert [each.message.id for each in listed(waiting, stage)] == [late]
     stage.sql("UPDATE modifications SET expires_at = now() WHERE ticket = %s", [late])
     assert listed(waiting, stage) == []
+    assert stage.housekeeping.sweep().changes == 1
 
 
 @pytest.mark.parametrize(

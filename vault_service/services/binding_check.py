@@ -358,7 +358,7 @@ class _Run:
                 self._untold.append((row.token, row.customer))
             return
         self._records += 1
-        if row.token in told.erased:
+        if row.token in told.erased or row.customer in told.erased_customers:
             self._add("record_came_back", row.token)
         if row.token not in told.made:
             self._unknown.append(row.token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Final
 from uuid import UUID
 
@@ -10,6 +11,11 @@ from keys.data_keys import WrappedKey
 from vault_service.domain.tokens import segment_place
 from vault_service.services.binding_ports import Binding, BoundRow, WalkedRow
 from vault_service.storage.session import Row, Session
+
+# Where a walk begins. A place that may be none would be a filter, and each page would read the
+# index from its start.
+BEFORE_ALL: Final = -1
+EPOCH: Final = date(2000, 1, 1)
 
 # One statement, so that an entry on its way from the outbox into the log is seen in one of them.
 # What has its place in the log cannot be said anew by a row in the outbox.
@@ -28,7 +34,7 @@ SELECT r.bucket, r.token, r.customer, r.erased_at IS NOT NULL, r.version, r.kek,
     coalesce(l.wrapped_keys, o.wrapped_keys)
 FROM (
     SELECT * FROM records
-    WHERE %(bucket)b::smallint IS NULL OR (bucket, token) > (%(bucket)b::smallint, %(token)b::text)
+    WHERE (bucket, token) > (%(bucket)b::smallint, %(token)b::text)
     ORDER BY bucket, token LIMIT %(limit)b
 ) AS r
 LEFT JOIN ledger_leaves AS l ON l.id = r.bound_by
@@ -40,8 +46,7 @@ SELECT s.bucket, s.id, s.customer, false, 1, s.kek, s.kek_version, s.wrapped_key
     sha256(s.envelope), s.bound_by, s.bound_path, l.leaf, coalesce(l.wrapped_keys, o.wrapped_keys)
 FROM (
     SELECT * FROM activity_segments
-    WHERE %(name)b::text IS NULL
-        OR (bucket, month, id) > (%(bucket)b::smallint, %(month)b::date, %(name)b::text)
+    WHERE (bucket, month, id) > (%(bucket)b::smallint, %(month)b::date, %(name)b::text)
     ORDER BY bucket, month, id LIMIT %(limit)b
 ) AS s
 LEFT JOIN ledger_leaves AS l ON l.id = s.bound_by
@@ -52,9 +57,8 @@ _INDEXED: Final = b"SELECT id, leaf, wrapped_keys FROM ledger_leaves WHERE id = 
 _WAITING: Final = b"SELECT entry FROM ledger_outbox"
 _TAKE: Final = b"""
 SELECT bucket, token, version, kek, kek_version, wrapped_key, envelope_hash FROM records
-WHERE bound_by IS NULL AND erased_at IS NULL AND (
-    %(bucket)b::smallint IS NULL OR (bucket, token) > (%(bucket)b::smallint, %(token)b::text)
-)
+WHERE bound_by IS NULL AND erased_at IS NULL
+    AND (bucket, token) > (%(bucket)b::smallint, %(token)b::text)
 ORDER BY bucket, token LIMIT %(limit)b FOR NO KEY UPDATE SKIP LOCKED
 """
 _PUT: Final = b"""
@@ -84,8 +88,8 @@ class SqlBindings:
 
     def walk_segments(self, after: str | None, limit: int) -> list[WalkedRow]:
         """Segments of activity in the order of bucket, month and name, after one of them."""
-        bucket, month = (after and segment_place(after)) or (None, None)
-        values = {"bucket": bucket, "month": month, "name": after, "limit": limit}
+        bucket, month = (after and segment_place(after)) or (BEFORE_ALL, EPOCH)
+        values = {"bucket": bucket, "month": month, "name": after or "", "limit": limit}
         return [_walked(row) for row in self._session.rows(_WALK_SEGMENTS, values)]
 
     def indexed(self, entries: Sequence[UUID]) -> Mapping[UUID, tuple[int, bytes | None]]:
@@ -126,7 +130,7 @@ class SqlBindings:
 
 
 def _after(after: tuple[int, str] | None, limit: int) -> dict[str, object]:
-    bucket, token = after or (None, None)
+    bucket, token = after or (BEFORE_ALL, "")
     return {"bucket": bucket, "token": token, "limit": limit}
 
 

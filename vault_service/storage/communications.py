@@ -19,13 +19,16 @@ _DROP: Final = b"SELECT token FROM drop_communication(%b::smallint, %b)"
 _PAGE: Final = (
     b"SELECT "
     + MASKED
-    + b", m.kept_at FROM communications AS m"
-    + b" JOIN records AS r ON r.bucket = m.bucket AND r.token = m.token"
+    + b", m.kept_at FROM communications AS m JOIN LATERAL (SELECT "
+    + MASKED
+    # Each looked up by its key, also by a plan that was made while the tables were empty.
+    + b" FROM records AS r WHERE r.bucket = m.bucket AND r.token = m.token"
+    + b" AND r.customer = m.customer AND "
+    + LIVE
+    + b" LIMIT 1) AS r ON true"
     + b" WHERE m.bucket = %(bucket)b AND m.customer = %(customer)b AND m.kept_at IS NOT NULL"
     + b" AND (%(at)b::timestamptz IS NULL"
     + b" OR (m.kept_at, m.token) < (%(at)b::timestamptz, %(token)b::text))"
-    + b" AND r.customer = m.customer AND "
-    + LIVE
     + b" ORDER BY m.kept_at DESC, m.token DESC LIMIT %(limit)b"
 )
 _SIZE: Final = b"SELECT size FROM communications WHERE bucket = %b AND token = %b"

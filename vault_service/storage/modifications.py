@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from vault_service.domain.modifications import PENDING
 from vault_service.services.modification_ports import (
     Identified,
     ModificationRow,
@@ -101,22 +102,28 @@ _GET: Final = b"SELECT " + _SHOWN + b" FROM modifications AS m WHERE m.bucket = 
 _PAGE: Final = (
     b"SELECT "
     + _SHOWN
-    + b" FROM modifications AS m WHERE (%(bucket)b::smallint IS NULL"
-    + b" OR (m.bucket = %(bucket)b::smallint AND m.customer = %(customer)b::text))"
-    + b" AND (%(state)b::text IS NULL OR m.state = %(state)b::text)"
-    + b" AND (%(after)b::text IS NULL OR m.id > %(after)b::text) ORDER BY m.id LIMIT %(limit)b"
+    + b" FROM modifications AS m WHERE (%(state)b::text IS NULL OR m.state = %(state)b::text)"
+    + b" AND (%(after)b::text IS NULL OR m.id > %(after)b::text)"
 )
+_ORDER: Final = b" ORDER BY m.id LIMIT %(limit)b"
+_PAGE_ALL: Final = _PAGE + _ORDER
+# What waits is little beside what has ended, and has an index of its own.
+_PAGE_PENDING: Final = _PAGE + b" AND m.ended_at IS NULL" + _ORDER
+_PAGE_OF: Final = _PAGE + b" AND m.bucket = %(bucket)b AND m.customer = %(customer)b" + _ORDER
 _UNASSIGNED: Final = (
     b"SELECT "
     + _SHOWN
     + b", "
     + MASKED
-    + b" FROM modifications AS m JOIN records AS r ON r.bucket = m.bucket AND r.token = m.ticket"
+    + b" FROM modifications AS m JOIN LATERAL (SELECT "
+    + MASKED
+    # Each looked up by its key, also by a plan that was made while the tables were empty.
+    + b" FROM records AS r WHERE r.bucket = m.bucket AND r.token = m.ticket AND "
+    + LIVE
+    + b" LIMIT 1) AS r ON true"
     + b" WHERE m.unassigned IS NOT NULL AND m.ended_at IS NULL AND m.state = 'open'"
     + b" AND m.expires_at > now() AND (%(at)b::timestamptz IS NULL"
     + b" OR (m.expires_at, m.id) > (%(at)b::timestamptz, %(after)b::text))"
-    + b" AND r.customer = m.customer AND "
-    + LIVE
     + b" ORDER BY m.expires_at, m.id LIMIT %(limit)b"
 )
 _PROPOSE: Final = b"""
@@ -272,7 +279,11 @@ class SqlModifications:
             "after": after,
             "limit": limit,
         }
-        return [_row(row) for row in self._session.rows(_PAGE, asked)]
+        if bucket is not None:
+            statement = _PAGE_OF
+        else:
+            statement = _PAGE_PENDING if state in PENDING else _PAGE_ALL
+        return [_row(row) for row in self._session.rows(statement, asked)]
 
     def unassigned(
         self, after: tuple[datetime, str] | None, limit: int

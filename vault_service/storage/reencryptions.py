@@ -9,6 +9,7 @@ from vault_service.domain.tokens import segment_place
 from vault_service.services.ports import SealedRecord
 from vault_service.services.reencryption_ports import Ended, Resealed, Shard
 from vault_service.storage.activity import SEALED_SEGMENT, sealed_segment
+from vault_service.storage.bindings import BEFORE_ALL, EPOCH
 from vault_service.storage.records import SEALED, sealed_record
 from vault_service.storage.session import Session
 from vault_service.storage.tables import BUCKETS
@@ -33,16 +34,16 @@ _RECORDS: Final = (
     b"SELECT "
     + SEALED
     + b" FROM records AS r WHERE r.bucket BETWEEN %(first)b AND %(last)b AND r.kek = %(key)b"
-    b" AND r.erased_at IS NULL AND (%(bucket)b::smallint IS NULL"
-    b" OR (r.bucket, r.token) > (%(bucket)b::smallint, %(token)b::text))"
+    b" AND r.erased_at IS NULL"
+    b" AND (r.bucket, r.token) > (%(bucket)b::smallint, %(token)b::text)"
     b" ORDER BY r.bucket, r.token LIMIT %(limit)b FOR NO KEY UPDATE"
 )
 _SEGMENTS: Final = (
     b"SELECT "
     + SEALED_SEGMENT
     + b" FROM activity_segments AS s WHERE s.bucket BETWEEN %(first)b AND %(last)b"
-    b" AND s.kek = %(key)b AND (%(name)b::text IS NULL OR (s.bucket, s.month, s.id)"
-    b" > (%(bucket)b::smallint, %(month)b::date, %(name)b::text))"
+    b" AND s.kek = %(key)b"
+    b" AND (s.bucket, s.month, s.id) > (%(bucket)b::smallint, %(month)b::date, %(name)b::text)"
     b" ORDER BY s.bucket, s.month, s.id LIMIT %(limit)b FOR NO KEY UPDATE"
 )
 _PUT: Final = b"""
@@ -110,23 +111,25 @@ class SqlReencryptions:
 
     def records(self, shard: Shard, key: str, limit: int) -> list[SealedRecord]:
         """Lock the next of a shard under a KEK: records by their names, then segments by theirs."""
-        place = None if shard.after is None else segment_place(shard.after[1])
+        name = "" if shard.after is None else shard.after[1]
+        place = segment_place(name)
         found = [] if place is not None else self._records(shard, key, limit)
         if len(found) == limit:
             return found
+        bucket, month = place or (BEFORE_ALL, EPOCH)
         values = {
             "first": shard.first_bucket,
             "last": shard.last_bucket,
             "key": key,
-            "bucket": place and place[0],
-            "month": place and place[1],
-            "name": shard.after and place and shard.after[1],
+            "bucket": bucket,
+            "month": month,
+            "name": name if place is not None else "",
             "limit": limit - len(found),
         }
         return [*found, *map(sealed_segment, self._session.rows(_SEGMENTS, values))]
 
     def _records(self, shard: Shard, key: str, limit: int) -> list[SealedRecord]:
-        bucket, token = shard.after or (None, None)
+        bucket, token = shard.after or (BEFORE_ALL, "")
         values = {
             "first": shard.first_bucket,
             "last": shard.last_bucket,
