@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
+import msgspec
+
 from keys.coalesce import Coalescer
 from keys.errors import CiphertextRejected, DataKeyReused, KeysError, Outage, VaultUnavailable
 from keys.secret import Secret
@@ -31,8 +33,7 @@ UNWRAP_QUEUE = 4_000  # items that may wait; at 200 per 3 ms that is 60 ms of wo
 UNWRAP_WAIT = 2.5  # seconds; within what the service answers in
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WrappedKey:
+class WrappedKey(msgspec.Struct, frozen=True, kw_only=True):
     """A data key as stored: `ciphertext` is Transit's `vault:v3:…`, `kek_version` its 3."""
 
     kek: str

@@ -27,7 +27,8 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 from keys import aead
 from keys.canonical import lp
@@ -50,8 +51,7 @@ _AAD_HEAD = lp(VERSION, SUITE)  # what LP writes of several parts is what it wri
 _MAX_PADDED = -(-(_LENGTH.size + MAX_VALUE) // PADDING) * PADDING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(msgspec.Struct, frozen=True, kw_only=True):
     """Where a value belongs; taken from the row's own columns at sealing and at opening."""
 
     token: str
@@ -64,8 +64,7 @@ class Context:
         return _AAD_HEAD + lp(self.token, self.customer, self.data_class, self.record_version)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """A parsed envelope; `parse` and `serialise` are each other's inverse."""
 
     nonce: bytes

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from keys.canonical import lp
 from keys.errors import VaultRefused
@@ -21,8 +22,7 @@ KEY_PREFIX = "fingerprint-"
 _LABEL = "fp1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fingerprint:
+class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     """A 32-byte fingerprint and the version of the key that made it."""
 
     digest: bytes

@@ -9,13 +9,13 @@ import json
 import os
 import tracemalloc
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from keys import aead, chunked
 from keys.chunked import CHUNK, HEADER, MAX_MESSAGE, PADDING, SEALED_CHUNK, _seal, open_, seal
@@ -181,7 +181,7 @@ def test_chunks_of_another_message_are_refused() -> None:
     """Under another key, under the same key with another prefix, and in another place."""
     raw, message = os.urandom(32), pattern(2 * CHUNK)
     header, chunks = parts(b"".join(_seal(Secret(raw), b"1" * 7, [message], CONTEXT, MAX_MESSAGE)))
-    elsewhere = replace(CONTEXT, token="tok_other")
+    elsewhere = structs.replace(CONTEXT, token="tok_other")
     for key, prefix, context in (
         (Secret(os.urandom(32)), b"1" * 7, CONTEXT),
         (Secret(raw), b"2" * 7, CONTEXT),
@@ -197,7 +197,9 @@ def test_chunks_of_another_message_are_refused() -> None:
 def test_another_place_is_refused(field: str) -> None:
     """A message moved to another row, customer, class or version does not open."""
     key, whole = sealed(b"an order")
-    refused(key, whole, replace(CONTEXT, **{field: 7 if field == "record_version" else "other"}))
+    refused(
+        key, whole, structs.replace(CONTEXT, **{field: 7 if field == "record_version" else "other"})
+    )
 
 
 def test_the_commitment_is_asked_before_any_chunk() -> None:

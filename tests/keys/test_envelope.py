@@ -8,13 +8,13 @@ import itertools
 import json
 import os
 import secrets
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from keys import aead
 from keys.data_keys import DataKey, WrappedKey

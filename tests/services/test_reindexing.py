@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec import structs
 
 from keys import rotation
 from keys.errors import CiphertextRejected, VaultRefused
@@ -490,7 +491,7 @@ def test_a_halt_is_told_once(own: Stage, work: Reindexer) -> None:
 def test_a_vault_that_does_not_go_back_to_the_version_in_force(own: Stage) -> None:
     """It is asked a few times, and then the caller is told."""
     made = own.tokenization._fingerprints.compute([(CLASS, b"x@example.com")])
-    ahead = [replace(each, key_version=each.key_version + 1) for each in made]
+    ahead = [structs.replace(each, key_version=each.key_version + 1) for each in made]
     own.sql(
         "INSERT INTO fingerprint_versions VALUES (%s, %s) ON CONFLICT DO NOTHING",
         [CLASS, made[0].key_version],

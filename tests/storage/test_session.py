@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from msgspec import structs
 from sqlalchemy import Engine
 
 from keys.data_keys import WrappedKey
@@ -356,17 +357,17 @@ def _offer_again(units: Units, record: NewRecord) -> None:
     with units.ingest.begin() as tx:
         tx.records.upsert([record])
     with units.ingest.begin() as tx:
-        tx.records.upsert([replace(record, fingerprint=b"another")])
+        tx.records.upsert([structs.replace(record, fingerprint=b"another")])
 
 
 def _offer_nul(units: Units, record: NewRecord) -> None:
     with units.ingest.begin() as tx:
-        tx.records.upsert([replace(record, reference="\x00")])
+        tx.records.upsert([structs.replace(record, reference="\x00")])
 
 
 def _offer_surrogate(units: Units, record: NewRecord) -> None:
     with units.ingest.begin() as tx:
-        tx.records.upsert([replace(record, reference=f"{record.reference}\ud800")])
+        tx.records.upsert([structs.replace(record, reference=f"{record.reference}\ud800")])
 
 
 def _offer_without_right(units: Units, record: NewRecord) -> None:
@@ -376,7 +377,7 @@ def _offer_without_right(units: Units, record: NewRecord) -> None:
 
 def _offer_broken(units: Units, record: NewRecord) -> None:
     with units.ingest.begin() as tx:
-        tx.records.upsert([replace(record, token=None)])  # type: ignore[arg-type]
+        tx.records.upsert([structs.replace(record, token=None)])  # type: ignore[arg-type]
 
 
 def _append_too_much(units: Units, record: NewRecord) -> None:

@@ -36,7 +36,7 @@ MAX_KNOWN: Final = 50_000
 # Below the service's limit for a body, however its operator has set it.
 MAX_BATCH_BYTES: Final = 512 * 1024
 # Batches under way at once; more would make no core busier.
-UNDER_WAY: Final = 3
+AT_ONCE: Final = 3
 _PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 15.0
 _ITEM_POINTER: Final = re.compile(r"/items/[0-9]+")
@@ -118,7 +118,7 @@ class Import:
         under_way: deque[tuple[_Group, Future[None]]] = deque()
         for group in self._groups(records):
             under_way.append((group, self._begin(group)))
-            if len(under_way) == UNDER_WAY:
+            if len(under_way) == AT_ONCE:
                 self._end(*under_way.popleft())
         while under_way:
             self._end(*under_way.popleft())

@@ -143,23 +143,28 @@ def _spread(low: str, high: str) -> Iterator[str]:
         start += step
 
 
-def _table() -> tuple[Mapping[str, Brand], int]:
+def _table() -> Mapping[str, Brand]:
     prefixes: dict[str, Brand] = {}
     for brand, ranges in _RANGES.items():
         for word in ranges.split():
             low, _, high = word.partition("-")
             for prefix in _spread(low, high or low):
                 prefixes[prefix] = brand
-    return MappingProxyType(prefixes), max(map(len, prefixes))
+    return MappingProxyType(prefixes)
 
 
-# A few hundred dictionary entries, built once; a lookup is at most eight probes.
-PREFIXES, _LONGEST = _table()
+# A few hundred dictionary entries, built once; a lookup is at most one probe for each length that
+# a prefix with the same first digit has.
+PREFIXES: Mapping[str, Brand] = _table()
+_LENGTHS_BY_DIGIT: Mapping[str, tuple[int, ...]] = {
+    digit: tuple(sorted({len(each) for each in PREFIXES if each[0] == digit}, reverse=True))
+    for digit in "0123456789"
+}
 
 
 def brand_of(number: str) -> Brand:
     """The network of a number, by its longest listed prefix; `unknown` where none is listed."""
-    for length in range(_LONGEST, 0, -1):
+    for length in _LENGTHS_BY_DIGIT.get(number[:1], ()):
         brand = PREFIXES.get(number[:length])
         if brand is not None:
             return brand

@@ -52,14 +52,14 @@ def parse(raw: object, *, today: date, pointer: str) -> Card:
             `sensitive_authentication_data`, and as `names.parse` for the name.
     """
     fields = _fields(raw, pointer)
-    number = parse_number(_required(fields, "number", pointer), pointer=f"{pointer}/number")
+    number, brand = _number(_required(fields, "number", pointer), f"{pointer}/number")
     month = _integer(fields, "exp_month", pointer)
     year = _integer(fields, "exp_year", pointer)
     _check_expiry(month, year, today, pointer)
     name = fields.get("name")
     return Card(
         number=number,
-        brand=brands.brand_of(number),
+        brand=brand,
         exp_month=month,
         exp_year=year,
         name=None
@@ -74,6 +74,10 @@ def parse_number(raw: object, *, pointer: str) -> str:
     Raises:
         InvalidInput: `card_number_invalid`, and as `freetext.clean_text`.
     """
+    return _number(raw, pointer)[0]
+
+
+def _number(raw: object, pointer: str) -> tuple[str, brands.Brand]:
     text = freetext.clean_text(raw, pointer=pointer, max_length=_RAW_LENGTH)
     written = _PUNCTUATION.sub("", text)
     if _DIGITS.fullmatch(written) is None:
@@ -89,7 +93,7 @@ def parse_number(raw: object, *, pointer: str) -> str:
     brand = brands.brand_of(number)
     if len(number) not in brands.LENGTHS[brand]:
         raise _invalid(f"{brand} issues no card numbers of this length", pointer)
-    return number
+    return number, brand
 
 
 def search_number(raw: object, *, pointer: str) -> str:
@@ -111,7 +115,7 @@ def _invalid(detail: str, pointer: str) -> InvalidInput:
 
 
 def _fields(raw: object, pointer: str) -> Mapping[str, object]:
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, (dict, Mapping)):  # what is a dict needs no look at its ancestors
         raise InvalidInput(
             "a card is an object with number, exp_month, exp_year and perhaps name",
             code="object_expected",

@@ -287,7 +287,7 @@ def check_forbidden_fields(obj: object, pointer: str = "") -> None:
     todo: list[tuple[object, str]] = [(obj, pointer)]
     while todo:
         node, place = todo.pop()
-        if isinstance(node, Mapping):
+        if isinstance(node, (dict, Mapping)):  # a dict needs no look at its ancestors
             for name, child in node.items():
                 if _is_forbidden(str(name)):
                     raise InvalidInput(

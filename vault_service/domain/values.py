@@ -8,7 +8,6 @@ the value.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date
 from types import MappingProxyType
 from typing import Final
@@ -33,8 +32,7 @@ Scalar = str | int | None
 _encoder: Final = msgspec.json.Encoder(order="sorted")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
+class Value(msgspec.Struct, frozen=True, kw_only=True):
     """A parsed value. Its repr shows the class and nothing else.
 
     Attributes:
@@ -50,12 +48,15 @@ class Value:
     """
 
     data_class: DataClass
-    sealed: bytes = field(repr=False)
-    normalised: bytes = field(repr=False)
-    mask: Mapping[str, Scalar] = field(repr=False)
-    variant: str = field(default="", repr=False)
-    last_four: str | None = field(default=None, repr=False)
-    digits_length: int | None = field(default=None, repr=False)
+    sealed: bytes
+    normalised: bytes
+    mask: Mapping[str, Scalar]
+    variant: str = ""
+    last_four: str | None = None
+    digits_length: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Value(data_class={self.data_class!r})"
 
 
 def parse(data_class: DataClass, raw: object, *, today: date, pointer: str = "/value") -> Value:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+import msgspec
+
 from keys.data_keys import WrappedKey
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
+class Binding(msgspec.Struct, frozen=True, kw_only=True):
     """The entry that a row is bound by, and the path to its commitment."""
 
     entry: UUID

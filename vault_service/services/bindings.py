@@ -20,10 +20,11 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, TypeVar
 from uuid import UUID
+
+import msgspec
 
 from keys.canonical import lp
 from keys.data_keys import WrappedKey
@@ -46,8 +47,7 @@ _LEAF_HEAD: Final = lp(LABEL)
 _K = TypeVar("_K", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A row with what it says of itself, to be compared with the entry that it names."""
 
     bucket: int

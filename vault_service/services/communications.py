@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from typing import Final
 from uuid import UUID
 
 import structlog
+from msgspec import structs
 
 from keys import chunked
 from keys.canonical import lp
@@ -246,7 +247,7 @@ class Communications:
     ) -> TokenView:
         entry = new_entry_id()
         committed, (binding,) = bindings.bind(UUID(entry), [leaf_of(row)])
-        stands, ended = upsert(tx, [replace(row, binding=binding)])
+        stands, ended = upsert(tx, [structs.replace(row, binding=binding)])
         stood = stands.get(identity(row))
         if stood is None:
             raise _customer_not_found()
@@ -280,7 +281,7 @@ class Communications:
                 },
             )
         )
-        return replace(stored_view(stood), deduplicated=not created)
+        return structs.replace(stored_view(stood), deduplicated=not created)
 
     def _forget(self, upload: _Upload) -> None:
         """Delete what was stored of an upload; if it cannot be, housekeeping will."""

@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 from uuid import UUID
 
+import msgspec
+
 from keys.data_keys import DataKey, WrappedKey
 from keys.errors import CiphertextRejected
 from keys.fingerprint import Fingerprint
@@ -102,8 +104,7 @@ class Fingerprinting(Protocol):
 # ---------------------------------------------------------------- rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRecord:
+class NewRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A sealed value on its way into the table."""
 
     bucket: int
@@ -122,29 +123,8 @@ class NewRecord:
     expires_at: datetime | None
     binding: Binding | None = None
 
-    def bound(self, binding: Binding) -> NewRecord:
-        """The same with its binding; in a third of the time that `replace` takes."""
-        return NewRecord(
-            bucket=self.bucket,
-            token=self.token,
-            customer=self.customer,
-            data_class=self.data_class,
-            format=self.format,
-            variant=self.variant,
-            mask=self.mask,
-            fingerprint=self.fingerprint,
-            fingerprint_version=self.fingerprint_version,
-            envelope=self.envelope,
-            wrapped_key=self.wrapped_key,
-            metadata=self.metadata,
-            reference=self.reference,
-            expires_at=self.expires_at,
-            binding=binding,
-        )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaskedRecord:
+class MaskedRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What may be known of a record without a key. Expired and erased ones are never returned."""
 
     bucket: int
@@ -160,8 +140,7 @@ class MaskedRecord:
     expires_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpsertedRecord:
+class UpsertedRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The record that now stands for an offered one: itself, or the one that was there.
 
     `record.token` differs from the offered token when the value was deduplicated.
@@ -171,8 +150,7 @@ class UpsertedRecord:
     record: MaskedRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SealedRecord:
+class SealedRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A record with its sealed columns, for the reveal role only.
 
     `values` is how many values it counts for: a segment of activity holds several entries.

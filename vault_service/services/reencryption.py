@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
+from msgspec import structs
+
 from keys.data_keys import MAX_BATCH, DataKey
 from keys.envelope import Context, open_, seal
 from keys.errors import CiphertextRejected
@@ -162,7 +164,7 @@ class Reencryption:
         )
         done = tx.reencryptions.put(
             [
-                replace(each, record=replace(each.record, binding=binding))
+                replace(each, record=structs.replace(each.record, binding=binding))
                 for each, binding in zip(rows, bound, strict=True)
             ]
         )
@@ -223,7 +225,7 @@ def _plain(record: SealedRecord, key: Secret | CiphertextRejected) -> bytes | No
 
 def _sealed(record: SealedRecord, plain: bytes, key: DataKey) -> Resealed:
     return Resealed(
-        record=replace(
+        record=structs.replace(
             record, envelope=seal(key, plain, _context(record)), wrapped_key=key.wrapped
         ),
         before=record.wrapped_key.ciphertext,

@@ -21,6 +21,8 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
+from msgspec import structs
+
 from keys.envelope import Context, seal
 from vault_service.domain import freetext, tokens
 from vault_service.domain.actors import Action
@@ -328,7 +330,11 @@ class Tokenization:
             lambda identity: leaf_of(offered[identity]),
         )
         stands, ended = upsert(
-            tx, [offered[identity].bound(binding) for identity, binding in bound.items()]
+            tx,
+            [
+                structs.replace(offered[identity], binding=binding)
+                for identity, binding in bound.items()
+            ],
         )
         now = tx.clock.now()
         for customer, gone in ended.items():

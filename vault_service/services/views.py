@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
+
 from vault_service.domain.instruments import Instrument
 from vault_service.errors import ServiceError
 from vault_service.services.ports import MaskedRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenView:
+class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     """A record as everybody with a role may see it: masked."""
 
     id: str
