@@ -419,6 +419,39 @@ def test_a_rotation_is_waited_for(stage: Stage, changes: Modifications) -> None:
     assert applied(changes, stage, open_.id).state == "applied"
 
 
+def test_no_value_is_sealed_under_a_key_that_writes_no_more(
+    stage: Stage, changes: Modifications
+) -> None:
+    """Where no newer data key can be had, nothing is opened and nothing proposed."""
+    customer = stage.customer()
+    telephone(stage, customer)
+    waits = asked(changes, stage, customer=customer, data_class=None, value=None)
+    before = stage.sql("SELECT min_version FROM key_floors WHERE key = 'records-contact'")
+    stage.sql(
+        "INSERT INTO key_floors VALUES ('records-contact', 99)"
+        " ON CONFLICT (key) DO UPDATE SET min_version = 99"
+    )
+    try:
+        problems = [
+            refusal(lambda: asked(changes, stage, customer=customer), Unavailable),
+            refusal(
+                lambda: changes.propose(
+                    stage.caller("support"), waits.id, data_class="telephone", value=NEW
+                ),
+                Unavailable,
+            ),
+        ]
+    finally:
+        stage.sql("DELETE FROM key_floors WHERE key = 'records-contact'")
+        for (version,) in before:
+            stage.sql("INSERT INTO key_floors VALUES ('records-contact', %s)", [version])
+    assert [each.code for each in problems] == ["rotation_under_way"] * 2
+    page = changes.page(
+        stage.caller("support"), customer=customer, state=None, cursor=None, limit=10
+    )
+    assert [(each.id, each.state) for each in page.items] == [(waits.id, "open")]
+
+
 def test_rejected_and_withdrawn_values_are_destroyed(stage: Stage, changes: Modifications) -> None:
     """Either way the sealed value goes at once, and Vault is not asked."""
     customer = stage.customer()

@@ -257,10 +257,11 @@ def test_activity_is_sealed_anew(
     customers = [own.customer() for _ in range(4)]
     segments: list[str] = []
     for customer in customers:
-        choice = ChoiceDraft(
-            value={"service": "hosting.basic", "since": "2026-01-01", "details": "by letter"}
-        )
-        present(own.services.services).record(billing, customer, [choice])
+        choices = [
+            ChoiceDraft(value={"service": f"hosting.{each}", "since": "2026-01-01"})
+            for each in (("a", "b", "c", "d") if customer == customers[0] else ("a",))
+        ]
+        present(own.services.services).record(billing, customer, choices)
         entries = [
             EntryDraft(
                 customer=customer,
@@ -282,8 +283,8 @@ def test_activity_is_sealed_anew(
     before, plain = lying(), values(own, segments)
     with own.told(Event.REENCRYPTION_CERTIFICATE) as certificates:
         found = rebuilt(work, keks=frozenset((ACCOUNT,))).run(ACCOUNT)
-    assert (len(before), found.done, found.refused) == (12, 12, 0)
-    assert certificates[0].count == 12
+    assert (len(before), found.done, found.refused) == (15, 15, 0)
+    assert certificates[0].count == 15
     assert all_new(before, lying())
     assert values(own, segments) == plain
     assert intact(own, work)

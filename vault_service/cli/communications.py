@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from email import message_from_bytes, policy
 from email.utils import getaddresses, parsedate_to_datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,13 +107,14 @@ def show(token: str) -> None:
 
 
 @api(group, "unassigned", "support")
-def unassigned() -> None:
+@click.option("--limit", type=click.IntRange(1), default=100, help="Stop after that many [100].")
+def unassigned(limit: int) -> None:
     """List messages to the intake that nobody's address matched, oldest first.
 
     `modifications assign` gives one to its customer, `modifications reject` ends it.
     """
     with session().client() as client:
-        found = list(client.communications.unassigned())
+        found = list(islice(client.communications.unassigned(), limit))
     if session().as_json:
         screen.write_json({"items": found})
         return

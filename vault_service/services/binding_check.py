@@ -341,8 +341,7 @@ class _Run:
             with self._uow.begin(read_only=True) as tx:
                 rows = tx.bindings.walk_segments(after, PAGE)
             for row in rows:
-                if row.bound is not None:
-                    self._check_binding(row, row.bound)
+                self._check_binding(row, row.bound)
             self._segments += len(rows)
             self._progress("segments", self._segments, None)
             if len(rows) < PAGE:
@@ -364,8 +363,8 @@ class _Run:
             self._unknown.append(row.token)
         self._check_binding(row, row.bound)
 
-    def _check_binding(self, row: WalkedRow, bound: BoundRow) -> None:
-        if bound.binding is None:
+    def _check_binding(self, row: WalkedRow, bound: BoundRow | None) -> None:
+        if bound is None or bound.binding is None:
             self._add("binding_missing", row.token)
         elif row.committed is None:
             self._add("binding_without_entry", row.token)

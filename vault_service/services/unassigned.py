@@ -169,9 +169,7 @@ def _read_cursor(text: str) -> tuple[datetime, str]:
     try:
         moment = datetime.fromisoformat(at)
         tokens.bucket_from_modification_id(name)
-    except ValueError as exc:
-        raise _no_cursor() from exc
-    except InvalidInput as exc:
+    except (ValueError, InvalidInput) as exc:
         raise _no_cursor() from exc
     if moment.tzinfo is None:
         raise _no_cursor()
