@@ -54,7 +54,8 @@ LEFT JOIN ledger_outbox AS o ON o.id = s.bound_by AND l.id IS NULL
 ORDER BY s.bucket, s.month, s.id
 """
 _INDEXED: Final = b"SELECT id, leaf, wrapped_keys FROM ledger_leaves WHERE id = ANY(%b::uuid[])"
-_WAITING: Final = b"SELECT entry FROM ledger_outbox"
+# In the order in which they will stand in the log.
+_WAITING: Final = b"SELECT entry FROM ledger_outbox ORDER BY created_at, id"
 _TAKE: Final = b"""
 SELECT bucket, token, version, kek, kek_version, wrapped_key, envelope_hash FROM records
 WHERE bound_by IS NULL AND erased_at IS NULL
