@@ -198,6 +198,14 @@ def test_a_part_that_fails_ends_the_batch(fake: FakeVault, folder: Path) -> None
     assert len(fake.asked("/decrypt/")) < 20
 
 
+def test_a_batch_whose_time_is_over_is_not_sent(fake: FakeVault, folder: Path) -> None:
+    """Parts that have waited behind others until nobody waits for them cost Vault nothing."""
+    transit = at_fake(fake, folder)
+    transit._budget = 0.0
+    assert outage(lambda: encrypt(transit)).reason is Outage.SLOW
+    assert fake.asked("/encrypt/") == []
+
+
 def test_rotation_is_never_repeated(fake: FakeVault, folder: Path) -> None:
     """A lost answer may have rotated: whoever asked must look."""
     transit = at_fake(fake, folder)

@@ -79,6 +79,30 @@ def test_values_come_in_order_with_a_receipt(stage: Stage, customer: str) -> Non
     assert "Nordwind" not in repr(answer)
 
 
+def test_a_large_call_tells_every_value_but_the_substituted_one(
+    stage: Stage, customer: str
+) -> None:
+    """What many records claim is worked out aside; it is compared all the same."""
+    values = [f"+49309018{number:04}" for number in range(60)]
+    views = stage.tokenize(
+        *[TokenizeItem(data_class="telephone", customer=customer, value=each) for each in values]
+    )
+    names = [view.id for view in views]
+    grant = stage.granted(standing(*names))
+    assert stage.revealed(stage.token(grant.id), *names) == values
+    ((entry, path),) = stage.sql(
+        "SELECT bound_by, bound_path FROM records WHERE token = %s", [names[7]]
+    )
+    bind = "UPDATE records SET bound_by = %s, bound_path = %s WHERE token = %s"
+    stage.sql(bind, [None, None, names[7]])
+    answer = stage.reveal(stage.token(grant.id), *names)
+    assert [
+        getattr(each, "code", None) or getattr(each, "value", None) for each in answer.results
+    ] == [*values[:7], "wrapped_key_substituted", *values[8:]]
+    stage.sql(bind, [entry, path, names[7]])
+    assert stage.revealed(stage.token(grant.id), *names) == values
+
+
 def test_values_of_two_customers_are_told_without_a_customer(stage: Stage, token: str) -> None:
     """The entry names the tokens, which lead to both."""
     other = stage.card(stage.customer())

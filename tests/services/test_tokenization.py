@@ -125,6 +125,14 @@ def test_a_batch_of_the_same_item_is_one_record(stage: Stage, customer: str) -> 
     assert [view.deduplicated for view in views] == [False] + [True] * 999
 
 
+def test_a_large_batch_is_answered_item_by_item(stage: Stage, customer: str) -> None:
+    """Its keys are prepared by what its items say they are, which need not be true."""
+    good = [item(customer, value=f"+49 30 90182{number:03}") for number in range(60)]
+    results = stage.submit(*good, item(customer, data_class="shoe_size"), item("nobody")).results
+    assert codes(results) == [None] * 60 + ["class_unknown", "customer_malformed"]
+    assert len({view.id for view in results if isinstance(view, TokenView)}) == 60
+
+
 def test_equal_items_share_the_longest_life(stage: Stage, customer: str) -> None:
     """A batch's equal items live as long as the longest-lived; without end, if one has none."""
     late, later = soon(hours=1), soon(hours=2)
