@@ -219,3 +219,19 @@ def test_only_auditors_read_the_ledger(log: LogStage) -> None:
         lambda: reading.consistency(operator, old=0, new=0),
     ):
         refusal(call, Forbidden)
+
+
+def test_a_commitment_is_the_same_while_its_entry_waits_and_in_the_log(log: LogStage) -> None:
+    """The view cuts it out of what waits, and the sequencer out of what it takes."""
+    log.keeper.finish()
+    made = log.write(
+        entry(log.rng, commitments={"wrapped_keys": "5a" * 32}),
+        entry(log.rng, commitments={"value": "0b" * 32}),
+        entry(log.rng),
+    )
+    names = [uuid.UUID(each.id) for each in made]
+    told = "SELECT id, wrapped_keys FROM {} WHERE id = ANY(%s) ORDER BY id"
+    waiting = log.sql(told.format("ledger_commitments"), (names,))
+    log.keeper.finish()
+    assert log.sql(told.format("ledger_leaves"), (names,)) == waiting
+    assert dict(waiting) == {names[0]: b"5a" * 32, names[1]: None, names[2]: None}

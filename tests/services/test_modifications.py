@@ -391,7 +391,7 @@ def test_a_changed_record_is_bound_to_the_ledger(
         binding=Binding(entry=entry, path=path),
     )
     ((committed,),) = stage.sql(
-        "SELECT wrapped_keys FROM ledger_outbox WHERE id = %s"
+        "SELECT wrapped_keys FROM ledger_commitments WHERE id = %s"
         " UNION ALL SELECT wrapped_keys FROM ledger_leaves WHERE id = %s",
         [entry, entry],
     )

@@ -239,6 +239,8 @@ NOBODY_MAY = [
     "TRUNCATE ledger_tree",
     "UPDATE ledger_outbox SET entry = ''",
     "TRUNCATE ledger_outbox",
+    "DELETE FROM ledger_commitments",
+    "UPDATE ledger_commitments SET bucket = 0",
     "INSERT INTO ledger_outbox (bucket, created_at) VALUES (1, now())",
     "TRUNCATE records",
     "ALTER TABLE records DISABLE TRIGGER ALL",

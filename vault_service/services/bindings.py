@@ -35,7 +35,7 @@ from vault_service.services.binding_ports import Binding, Bindings, BoundRow
 from vault_service.services.ports import SealedRecord
 
 LABEL: Final = "wk1"
-# The name of the commitment in an entry; the tables of outbox and index cut it out by this name.
+# The name of the commitment in an entry; outbox and index have it cut out by this name.
 COMMITMENT: Final = "wrapped_keys"
 # The alarm, and the code, of a row that is not what the ledger tells of.
 SUBSTITUTED: Final = "wrapped_key_substituted"

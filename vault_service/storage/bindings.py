@@ -17,6 +17,7 @@ from vault_service.storage.session import Row, Session
 BEFORE_ALL: Final = -1
 EPOCH: Final = date(2000, 1, 1)
 
+# The view has the commitments of what waits in the outbox, for roles that read no entries.
 # One statement, so that an entry on its way from the outbox into the log is seen in one of them.
 # What has its place in the log cannot be said anew by a row in the outbox.
 _COMMITTED: Final = b"""
@@ -24,7 +25,7 @@ SELECT l.id, l.wrapped_keys FROM ledger_leaves AS l WHERE l.id = ANY(%(ids)b::uu
 UNION ALL
 SELECT o.id, o.wrapped_keys
 FROM unnest(%(buckets)b::smallint[], %(ids)b::uuid[]) AS n (bucket, id)
-JOIN ledger_outbox AS o ON o.bucket = n.bucket AND o.id = n.id
+JOIN ledger_commitments AS o ON o.bucket = n.bucket AND o.id = n.id
 WHERE NOT EXISTS (SELECT FROM ledger_leaves AS l WHERE l.id = o.id)
 """
 # The hash is computed anew: what the column says is a database superuser's to change.
@@ -38,7 +39,7 @@ FROM (
     ORDER BY bucket, token LIMIT %(limit)b
 ) AS r
 LEFT JOIN ledger_leaves AS l ON l.id = r.bound_by
-LEFT JOIN ledger_outbox AS o ON o.id = r.bound_by AND l.id IS NULL
+LEFT JOIN ledger_commitments AS o ON o.id = r.bound_by AND l.id IS NULL
 ORDER BY r.bucket, r.token
 """
 _WALK_SEGMENTS: Final = b"""
@@ -50,7 +51,7 @@ FROM (
     ORDER BY bucket, month, id LIMIT %(limit)b
 ) AS s
 LEFT JOIN ledger_leaves AS l ON l.id = s.bound_by
-LEFT JOIN ledger_outbox AS o ON o.id = s.bound_by AND l.id IS NULL
+LEFT JOIN ledger_commitments AS o ON o.id = s.bound_by AND l.id IS NULL
 ORDER BY s.bucket, s.month, s.id
 """
 _INDEXED: Final = b"SELECT id, leaf, wrapped_keys FROM ledger_leaves WHERE id = ANY(%b::uuid[])"

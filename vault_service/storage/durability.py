@@ -12,7 +12,7 @@ from typing import Final
 from vault_service.storage.session import Session
 
 # The revision that this release's statements are written for: the newest in migrations/.
-SCHEMA_REVISION: Final = "0034"
+SCHEMA_REVISION: Final = "0035"
 
 # What a subscriber to logical changes has is no standby, and a base backup is none yet. A role
 # that may not see the state of replication sees that it is there, which counts as a standby.

@@ -32,10 +32,12 @@ SELECT t.origin, t.size, t.root, t.signed_size, t.first_leaf,
 FROM ledger_tree t WHERE t.id = 1
 """
 _STATE: Final = _STATE_OF % b""
+# The commitment to wrapped keys is cut out as the view `ledger_commitments` does it.
 _TAKE: Final = b"""
 DELETE FROM ledger_outbox WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM ledger_outbox ORDER BY created_at, id LIMIT %b
-)) RETURNING id, entry, created_at, wrapped_keys
+)) RETURNING id, entry, created_at, CASE WHEN position('"wrapped_keys":"'::bytea IN entry) > 0
+    THEN substring(entry FROM position('"wrapped_keys":"'::bytea IN entry) + 16 FOR 64) END
 """
 _LEAVES: Final = b"""
 INSERT INTO ledger_leaves (id, leaf, wrapped_keys)

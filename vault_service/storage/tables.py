@@ -494,18 +494,6 @@ ledger_outbox: Final = Table(
         nullable=False,
         server_default=func.clock_timestamp(),
     ),
-    # The entry's commitment to wrapped keys, as its 64 hex digits, for roles that read no entries.
-    Column(
-        "wrapped_keys",
-        LargeBinary,
-        Computed(
-            # As PostgreSQL spells it: the 64 characters behind `"wrapped_keys":"`.
-            r"CASE WHEN position('\x22777261707065645f6b657973223a22'::bytea IN entry) > 0 THEN"
-            r" substring(entry FROM position('\x22777261707065645f6b657973223a22'::bytea IN entry)"
-            " + 16 FOR 64) ELSE NULL::bytea END",
-            persisted=True,
-        ),
-    ),
     PrimaryKeyConstraint("bucket", "id"),
     _bucket_range(),
     CheckConstraint("octet_length(entry) <= 4096", name="entry_size"),
