@@ -26,7 +26,7 @@ CASE WHEN position('"wrapped_keys":"'::bytea IN entry) > 0
 THEN substring(entry FROM position('"wrapped_keys":"'::bytea IN entry) + 16 FOR 64) END
 """
 VIEW: Final = f"""
-CREATE VIEW ledger_commitments WITH (security_barrier) AS
+CREATE VIEW ledger_commitments AS
 SELECT bucket, id, {COMMITTED} AS wrapped_keys FROM ledger_outbox
 """  # noqa: S608 -- constants of this file
 
