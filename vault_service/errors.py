@@ -6,6 +6,11 @@ A message never repeats a value that a caller sent, because messages travel into
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
+
+from keys.errors import KeysError
+
+E = TypeVar("E", bound=Exception)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,3 +140,14 @@ class SettingsError(ServiceError):
     """A setting is missing or wrong; the message names it and never its value."""
 
     code = "settings_invalid"
+
+
+def outcome(error: E) -> E:
+    """An expected error as one item's outcome: without the frames that it came through.
+
+    They hold the other items of its batch, values and keys among them, and an error that lies in
+    a list of one of its own frames is a circle that only the collector of cycles would undo.
+    """
+    if isinstance(error, ServiceError | KeysError):
+        error.__traceback__ = None
+    return error

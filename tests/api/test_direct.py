@@ -27,7 +27,14 @@ from tests.api.recording import (
     token_view,
 )
 from vault_service import app as application
-from vault_service.errors import Forbidden, NotFound, ServiceError, Unavailable
+from vault_service.domain.actors import Principal, Role
+from vault_service.errors import (
+    Forbidden,
+    NotAuthenticated,
+    NotFound,
+    ServiceError,
+    Unavailable,
+)
 from vault_service.services.authentication import Shown
 from vault_service.services.context import Caller
 from vault_service.services.views import TokenView
@@ -250,3 +257,109 @@ def test_a_use_case_that_fails_fails_for_those_it_was_asked_for(recording: Recor
     recording.answers["search"] = Unavailable("gone", code="database_unavailable")
     assert client.post(path, json=good, headers=GOOD).status_code == 503
     assert client.post(path, json={"class": 1}, headers=GOOD).status_code == 422
+
+
+OTHER = "vk_" + "2" * 16 + "_" + "3" * 52
+
+
+class _Two:
+    """Lets in two principals, unless one is revoked; the first company can be held."""
+
+    def __init__(self) -> None:
+        self.revoked: set[str] = set()
+        self.inside, self.go = threading.Event(), threading.Event()
+        self.looked: list[list[str]] = []
+
+    def authenticate(self, shown: Shown) -> Caller:
+        """Judge one."""
+        who = {f"Bearer {API_KEY}": "prn_a", f"Bearer {OTHER}": "prn_b"}[shown.authorization or ""]
+        if who in self.revoked:
+            raise NotAuthenticated("revoked", code="credential_revoked")
+        return Caller(
+            principal=Principal(id=who, name=who, roles=frozenset(Role)),
+            key_id=f"key_{who}",
+            request_id=shown.request_id,
+            address=shown.address,
+            deadline=shown.deadline,
+        )
+
+    def authenticate_many(self, shown: Sequence[Shown]) -> list[Caller | ServiceError]:
+        """Judge each; the first company waits."""
+        self.inside.set()
+        assert self.go.wait(10)
+        found = Recording.each(self.authenticate, shown)
+        self.looked.append(
+            [each.key_id if isinstance(each, Caller) else each.code for each in found]
+        )
+        return found
+
+
+@pytest.fixture
+def two(recording: Recording) -> tuple[Flask, _Two, list[tuple[str, str]]]:
+    """An application that knows two keys, and what it asked the use case: (who, token)."""
+    people, asked = _Two(), []
+    part = served(recording)
+
+    def get_many(names: Sequence[tuple[Caller, str]]) -> list[TokenView]:
+        asked.extend((caller.principal.id, token) for caller, token in names)
+        return [token_view(id=token) for _, token in names]
+
+    part.__dict__["authentication"] = people
+    part.__dict__["reading"] = SimpleNamespace(get_many=get_many)
+    app = application.create_app(part, make_settings(rate_limit=0, refused_rate_limit=3))
+    for key in (API_KEY, OTHER):
+        headers = {"Authorization": f"Bearer {key}"}
+        assert app.test_client().get(f"/v1/tokens/{TOKEN}", headers=headers).status_code == 200
+    asked.clear()
+    return app, people, asked
+
+
+@pytest.mark.parametrize(
+    ("method", "behind"), [("GET", ""), ("HEAD", ""), ("GET", "?&"), ("HEAD", "?&")]
+)
+def test_nobody_is_taken_for_whom_he_came_with(
+    two: tuple[Flask, _Two, list[tuple[str, str]]],
+    lines: io.StringIO,
+    method: str,
+    behind: str,
+) -> None:
+    """Whichever way his request came in, and whichever way the others' did."""
+    app, people, asked = two
+    began = len(lines.getvalue())
+    names = [f"tok_{place:028d}" for place in range(6)]
+    ways = [("GET", "")] + [("GET", ""), (method, behind)] * 2 + [(method, behind)]
+
+    def ask(place: int) -> int:
+        key, (how, more) = (API_KEY, OTHER)[place % 2], ways[place]
+        headers = {"Authorization": f"Bearer {key}"}
+        path = f"/v1/tokens/{names[place]}{more}"
+        return app.test_client().open(path, method=how, headers=headers).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(ask, 0)
+        assert people.inside.wait(10)
+        others = [pool.submit(ask, place) for place in range(1, 6)]
+        time.sleep(0.3)
+        people.go.set()
+        assert [each.result(10) for each in [first, *others]] == [200] * 6
+    assert sorted(asked) == sorted(
+        (("prn_a", "prn_b")[place % 2], name) for place, name in enumerate(names)
+    )
+    told = [json.loads(line) for line in lines.getvalue()[began:].splitlines()]
+    pairs = [(each["principal"], each["key"]) for each in told if each["event"] == "request"]
+    assert sorted(pairs) == [("prn_a", "key_prn_a")] * 3 + [("prn_b", "key_prn_b")] * 3
+
+
+def test_who_was_revoked_is_told_so_whatever_he_sends(
+    two: tuple[Flask, _Two, list[tuple[str, str]]],
+) -> None:
+    """A body that cannot be read is no way around being looked up, nor around the limit."""
+    app, people, _ = two
+    people.go.set()
+    people.revoked.add("prn_a")
+    answers = [
+        app.test_client().post("/v1/reveal", data=b"x", content_type="text/plain", headers=GOOD)
+        for _ in range(5)
+    ]
+    assert [each.status_code for each in answers] == [401, 401, 401, 429, 429]
+    assert people.looked == [["credential_revoked"]]

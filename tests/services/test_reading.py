@@ -263,6 +263,23 @@ def test_a_search_for_nothing_valid_asks_vault_for_nothing(stage: Stage) -> None
     assert [entry.count for entry in entries] == [1]
 
 
+def test_who_was_refused_is_not_told_of_an_outage(stage: Stage) -> None:
+    """His refusal stands in the ledger; another's Vault being away does not change it."""
+    away = rebuilt(stage.reading, fingerprints=_Away())
+    asked = [
+        SearchRequest(caller=stage.caller(who), data_class="telephone", values=("+49 30 901820",))
+        for who in ("auditor", "support")
+    ]
+    with stage.told(Event.ACCESS_DENIED) as entries:
+        refused, failed = away.search_many(asked)
+    assert isinstance(refused, Forbidden)
+    assert isinstance(failed, VaultUnavailable)
+    assert len(entries) == 1
+    # Neither holds the frames it came through, and with them what the others sent.
+    assert refused.__traceback__ is None
+    assert failed.__traceback__ is None
+
+
 def test_a_search_needs_vault(stage: Stage) -> None:
     """Without a fingerprint there is no search, and no entry that says that there was one."""
     away = rebuilt(stage.reading, fingerprints=_Away())

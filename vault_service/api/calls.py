@@ -17,6 +17,7 @@ import msgspec
 from flask import Flask, Request, Response, request
 
 from vault_service.domain.actors import Action
+from vault_service.errors import ServiceError, outcome
 from vault_service.services.context import Caller
 from vault_service.services.gather import MAX_BATCH, Gather
 from vault_service.settings import ProcessRole, Settings
@@ -32,8 +33,9 @@ Q = TypeVar("Q")
 JSON: Final = "application/json"
 # Names of path parameters that may hold slashes.
 _SPANNING: Final = frozenset(("tile",))
-# A larger body is served alone: it gains little from company, and would make the others wait.
-_SHARED_BYTES: Final = 4096
+# A larger body is served alone: it gains little from company, and would make the others wait. So
+# many bytes name 29 records at most, fewer than what waits for a lane (`services.lanes`).
+_SHARED_BYTES: Final = 1024
 _encoder: Final = msgspec.json.Encoder(decimal_format="string")
 
 
@@ -106,12 +108,23 @@ class Together:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Comer:
-    """A request whose caller is still to be asked for."""
+    """A request whose caller is still to be asked for; `fault` is why its body was not read."""
 
     request: Request
     context: RequestContext
     path: Mapping[str, str]
-    raw: bytes = field(repr=False)
+    raw: bytes = field(default=b"", repr=False)
+    fault: ServiceError | None = None
+
+    def whole(self) -> bytes:
+        """The bytes of its body.
+
+        Raises:
+            InvalidInput: they could not be read.
+        """
+        if self.fault is not None:
+            raise self.fault
+        return self.raw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,8 +301,13 @@ class Runner:
         request: Request,
         context: RequestContext,
     ) -> Answer:
-        raw = self._raw(operation, request)
-        comer = _Comer(request=request, context=context, path=path, raw=raw)
+        raw, fault = b"", None
+        try:
+            raw = self._raw(operation, request)
+        except ServiceError as error:
+            # Who sends it is asked first all the same, and it counts.
+            fault = outcome(error)
+        comer = _Comer(request=request, context=context, path=path, raw=raw, fault=fault)
         if len(raw) <= _SHARED_BYTES:
             return self._companies[operation.name].submit(comer, deadline=context.deadline)
         (answer,) = self._serve(operation, together, [comer])
@@ -320,7 +338,7 @@ class Runner:
                     asked.append(operation.handler(call))
                     calls[place] = call
                 except Exception as error:  # noqa: BLE001 -- raised again in whose call it is
-                    outcomes[place] = error
+                    outcomes[place] = outcome(error)
             try:
                 results = together.do(self._served)(asked) if asked else ()
             except Exception as error:  # noqa: BLE001 -- raised again in each call that was asked
@@ -333,18 +351,18 @@ class Runner:
                         else _made(together.tell(call, result))
                     )
                 except Exception as error:  # noqa: BLE001 -- raised again in whose call it is
-                    outcomes[place] = error
+                    outcomes[place] = outcome(error)
             hooks.account(
                 [
                     hooks.Answered(
                         ctx=comer.context,
-                        method=operation.method,
+                        method=comer.request.method,
                         template=operation.rule,
-                        status=outcome.status,
+                        status=found.status,
                     )
-                    for comer, outcome in zip(comers, outcomes, strict=True)
+                    for comer, found in zip(comers, outcomes, strict=True)
                     # Who comes too late is told so, and counted, where he waited.
-                    if isinstance(outcome, Answer) and comer.context.in_time()
+                    if isinstance(found, Answer) and comer.context.in_time()
                 ]
             )
             return [each for each in outcomes if each is not None]
@@ -360,7 +378,7 @@ class Runner:
     ) -> Call[Any, Any]:
         body: object = None
         if operation.body is not None:
-            body = shapes.convert(bodies.decode(comer.raw), operation.body)
+            body = shapes.convert(bodies.decode(comer.whole()), operation.body)
         return Call(
             served=self._served,
             known=caller,
@@ -378,7 +396,8 @@ class Runner:
 
     def _run(self, operation: Operation, path: Mapping[str, str]) -> Response:
         context = current()
-        answer = self.perform(operation, path, request, context)
+        # Not Flask's stand-in for it: that is another request in the thread that serves several.
+        answer = self.perform(operation, path, Request(request.environ), context)
         if answer.data is not None:
             context.streams = not isinstance(answer.data, bytes)
             return Response(

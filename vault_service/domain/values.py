@@ -58,6 +58,9 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Value(data_class={self.data_class!r})"
 
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("data_class", self.data_class)]
+
 
 def parse(data_class: DataClass, raw: object, *, today: date, pointer: str = "/value") -> Value:
     """The value that decoded JSON holds.

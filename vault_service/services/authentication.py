@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 from vault_service.domain.actors import Principal, PrincipalState, Role
 from vault_service.domain.tokens import parse_api_key
-from vault_service.errors import NotAuthenticated, ServiceError
+from vault_service.errors import NotAuthenticated, ServiceError, outcome
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller, Stranger
@@ -87,18 +87,24 @@ class Authentication:
             try:
                 parsed[place] = _parse(each.authorization)
             except NotAuthenticated as refusal:
-                results[place] = refusal
+                results[place] = outcome(refusal)
         names = list(dict.fromkeys(key_id for key_id, _ in parsed.values()))
         found = dict(zip(names, self._read(names), strict=True)) if names else {}
         for place, (key_id, secret) in parsed.items():
             try:
                 results[place] = self._judge(shown[place], key_id, secret, found[key_id])
             except ServiceError as refusal:
-                results[place] = refusal
+                results[place] = outcome(refusal)
         good = {each.key_id for each in results if isinstance(each, Caller)}
         stale = [key_id for key_id in good if (one := found[key_id]) is not None and one.stale_use]
         if stale:
-            self._touch(stale)
+            try:
+                self._touch(stale)
+            except ServiceError as fault:
+                # Those who were refused have been told so, in the ledger too.
+                for place, found_out in enumerate(results):
+                    if isinstance(found_out, Caller) and found_out.key_id in stale:
+                        results[place] = outcome(fault)
         return [each for each in results if each is not None]
 
     def _judge(

@@ -74,5 +74,9 @@ class Gather(Generic[T, R]):
                 "no answer in time; it may have been done all the same", code="timed_out"
             ) from exc
         if isinstance(result, Exception):
-            raise result
+            try:
+                raise result
+            finally:
+                # Else the error would hold this frame, and this frame the error.
+                del result
         return result[0]

@@ -16,7 +16,7 @@ from vault_service.domain.disclosures import Scope, State
 from vault_service.domain.grounds import Category, Ground, Policy
 from vault_service.domain.instruments import Instrument, covers, end, lacking
 from vault_service.domain.policy import Progress, lacking_progress
-from vault_service.errors import Conflict, InvalidInput, NotFound, Problem, ServiceError
+from vault_service.errors import Conflict, InvalidInput, NotFound, Problem, ServiceError, outcome
 from vault_service.ledger.entries import Event
 from vault_service.services import possession
 from vault_service.services.audit import Audit
@@ -105,7 +105,22 @@ class Granting:
             except InvalidInput:
                 outcomes[place] = _unknown()
             except ServiceError as refusal:
-                outcomes[place] = refusal
+                outcomes[place] = outcome(refusal)
+        try:
+            self._issue_to(asked, names, outcomes)
+        except Exception as error:  # noqa: BLE001 -- raised again by whoever asked
+            # Of those who were not refused before; nothing was committed for any of them.
+            for place in names:
+                outcomes[place] = outcomes[place] or outcome(error)
+        return [each for each in outcomes if each is not None]
+
+    def _issue_to(
+        self,
+        asked: Sequence[IssueRequest],
+        names: Mapping[int, tuple[int, str]],
+        outcomes: list[IssuedDisclosureToken | Exception | None],
+    ) -> None:
+        """Give out tokens for the grants that these calls name."""
         grants = self._read(list(dict.fromkeys(names.values()))) if names else {}
         shown = any(asked[place].proof is not None for place in names)
         nonces = self._proofs.nonces() if shown else []
@@ -113,8 +128,8 @@ class Granting:
         for place, (_, name) in names.items():
             try:
                 ready[place] = self._ready(asked[place], grants.get(name), nonces)
-            except ServiceError as refusal:
-                outcomes[place] = refusal
+            except Exception as refusal:  # noqa: BLE001 -- one row's fault is one call's error
+                outcomes[place] = outcome(refusal)
         issued = self._signed(ready, outcomes)
         written = self._write(list(issued.values())) if issued else []
         for (place, done), fault in zip(issued.items(), written, strict=True):
@@ -124,7 +139,6 @@ class Granting:
                 token=done.token.token,
                 nonce=None if proof is None else proof.nonce,
             )
-        return [each for each in outcomes if each is not None]
 
     def _ready(self, asked: IssueRequest, grant: _Grant | None, nonces: Sequence[str]) -> _Ready:
         """What a token is to say, if the caller may have one."""

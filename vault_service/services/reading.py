@@ -16,7 +16,7 @@ from vault_service.domain import tokens
 from vault_service.domain.actors import Action
 from vault_service.domain.classes import DataClass, tokenizable
 from vault_service.domain.values import search_key
-from vault_service.errors import InvalidInput, NotFound, ServiceError, Unavailable
+from vault_service.errors import InvalidInput, NotFound, ServiceError, Unavailable, outcome
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
@@ -100,11 +100,7 @@ class Reading:
         return found
 
     def get_many(self, asked: Sequence[tuple[Caller, str]]) -> list[TokenView | ServiceError]:
-        """As `get`, for several callers together: a record or a refusal for each.
-
-        Raises:
-            Unavailable: the database is.
-        """
+        """As `get`, for several callers together: a record or an error for each."""
         results: list[TokenView | ServiceError] = []
         names: dict[int, _Name] = {}
         for place, (caller, token) in enumerate(asked):
@@ -115,10 +111,15 @@ class Reading:
             except InvalidInput:
                 continue
             except ServiceError as refusal:
-                results[place] = refusal
+                results[place] = outcome(refusal)
         if names:
-            with self._uow.begin(read_only=True) as tx:
-                found = tx.records.masked(list(dict.fromkeys(names.values())))
+            try:
+                with self._uow.begin(read_only=True) as tx:
+                    found = tx.records.masked(list(dict.fromkeys(names.values())))
+            except ServiceError as fault:
+                return [
+                    outcome(fault) if place in names else each for place, each in enumerate(results)
+                ]
             for place, (_, token) in names.items():
                 if token in found:
                     results[place] = self._seen(asked[place][0], stored_view(found[token]))
@@ -229,10 +230,14 @@ class Reading:
             try:
                 searches[place] = self._begun(each)
             except ServiceError as refusal:
-                answers[place] = refusal
-        done = self._search(list(searches.values())) if searches else []
-        for (place, search), results in zip(searches.items(), done, strict=True):
-            answers[place] = self._found(search.caller, results)
+                answers[place] = outcome(refusal)
+        try:
+            done = self._search(list(searches.values())) if searches else []
+        except Exception as error:  # noqa: BLE001 -- raised again by whoever asked
+            answers = [outcome(error) if each is None else each for each in answers]
+        else:
+            for (place, search), results in zip(searches.items(), done, strict=True):
+                answers[place] = self._found(search.caller, results)
         return [each for each in answers if each is not None]
 
     def _begun(self, asked: SearchRequest) -> _Search:

@@ -38,6 +38,7 @@ from vault_service.errors import (
     NotFound,
     ServiceError,
     Unavailable,
+    outcome,
 )
 from vault_service.ledger.entries import Event, Outcome
 from vault_service.services import bindings
@@ -232,12 +233,12 @@ class Reveal:
             try:
                 self._check(each)
             except ServiceError as refusal:
-                answers[place] = refusal
+                answers[place] = outcome(refusal)
         places = [place for place, answer in enumerate(answers) if answer is None]
         for place, answer in zip(places, self._in_a_lane([asked[p] for p in places]), strict=True):
             answers[place] = answer
-        for each, outcome in zip(asked, answers, strict=True):
-            if isinstance(outcome, DisclosureRefused) and not _asks_for_nonce(outcome):
+        for each, settled in zip(asked, answers, strict=True):
+            if isinstance(settled, DisclosureRefused) and not _asks_for_nonce(settled):
                 self._refused.note(each.caller)
         return [answer for answer in answers if answer is not None]
 
@@ -313,10 +314,16 @@ class Reveal:
             )
 
     def _in_a_lane(self, asked: Sequence[RevealRequest]) -> list[RevealAnswer | Exception]:
-        if len(asked) != 1:
-            return self._run(asked) if asked else []
-        with self._lanes.one(len(asked[0].tokens), deadline=asked[0].caller.deadline):
-            return self._run(asked)
+        """Reveal; whatever fails for all is the error of each, and of nobody else."""
+        if not asked:
+            return []
+        try:
+            if len(asked) > 1:
+                return self._run(asked)
+            with self._lanes.one(len(asked[0].tokens), deadline=asked[0].caller.deadline):
+                return self._run(asked)
+        except Exception as error:  # noqa: BLE001 -- raised again by whoever asked
+            return [outcome(error)] * len(asked)
 
     def _run(self, asked: Sequence[RevealRequest]) -> list[RevealAnswer | Exception]:
         works = [_Work(each, new_entry_id()) for each in asked]
@@ -347,7 +354,7 @@ class Reveal:
                         proven_key=work.proof.thumbprint if work.proof else None,
                     )
                 except DisclosureRefused as refusal:
-                    work.refusal = refusal
+                    work.refusal = outcome(refusal)
             live = [(work, work.claims) for work in works if work.claims is not None]
             grants = tx.disclosures.grants(
                 list({(names.bucket_from_jti(claims.jti), claims.grant) for _, claims in live})
@@ -363,7 +370,7 @@ class Reveal:
                 if work.grant.delivery == PACKAGE:
                     work.seals_for = sealing(work.grant)
             except ServiceError as refusal:
-                work.refusal = refusal
+                work.refusal = outcome(refusal)
                 continue
             work.records = {
                 token: records[token] for token in work.asked.tokens if token in records

@@ -28,7 +28,7 @@ from vault_service.domain import freetext, tokens
 from vault_service.domain.actors import Action
 from vault_service.domain.classes import RULES, DataClass, rule, tokenizable
 from vault_service.domain.values import Value, parse
-from vault_service.errors import InvalidInput, NotFound, ServiceError, Unavailable
+from vault_service.errors import InvalidInput, NotFound, ServiceError, Unavailable, outcome
 from vault_service.ledger.entries import Event
 from vault_service.services import bindings, replay
 from vault_service.services.audit import Audit, new_entry_id
@@ -175,7 +175,7 @@ class Tokenization:
             try:
                 self._check(request)
             except ServiceError as refusal:
-                answers[place] = refusal
+                answers[place] = outcome(refusal)
         places = [place for place, answer in enumerate(answers) if answer is None]
         done = self._in_a_lane([requests[place] for place in places])
         for place, answer in zip(places, done, strict=True):
@@ -193,11 +193,17 @@ class Tokenization:
             )
 
     def _in_a_lane(self, requests: Sequence[TokenizeRequest]) -> list[TokenizeAnswer | Exception]:
-        if len(requests) != 1:
-            return self.run(requests) if requests else []
-        (request,) = requests
-        with self._lanes.one(len(request.items), deadline=request.caller.deadline):
-            return self.run(requests)
+        """Tokenize; whatever fails for all is the error of each, and of nobody else."""
+        if not requests:
+            return []
+        try:
+            if len(requests) > 1:
+                return self.run(requests)
+            (request,) = requests
+            with self._lanes.one(len(request.items), deadline=request.caller.deadline):
+                return self.run(requests)
+        except Exception as error:  # noqa: BLE001 -- raised again by whoever asked
+            return [outcome(error)] * len(requests)
 
     def run(self, requests: Sequence[TokenizeRequest]) -> list[TokenizeAnswer | Exception]:
         """Tokenize the items of many requests together; one answer or error for each."""
