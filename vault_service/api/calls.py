@@ -2,7 +2,8 @@
 
 A call is a function from `Call` to `Answer`, declared with method, path, types, the action that
 it needs and an example. What happens around every call, and in which order, stands in `Runner`:
-the caller is known before the body is read, and the body is searched for what may never be sent
+the caller is known before anything of the body is looked at (and, unless his credential was good
+when it was last shown, before it is read), and the body is searched for what may never be sent
 before anything else about it is said.
 """
 

@@ -1,10 +1,11 @@
-"""The door: who a request comes from, before any of it is read.
+"""The door: who a request comes from, before any of it is looked at.
 
-A body is read only after its sender is known, so that a stranger can neither make the service
-parse nor hold a thread by sending slowly. An address that keeps showing credentials that are
-refused is turned away without a look-up (each costs a query and an entry in the ledger), except
-for credentials that this process has seen to be good: otherwise one stranger behind a shared
-address could lock the others out.
+A stranger's body is read only after he is known, so that he can neither make the service parse
+nor hold a thread by sending slowly; `knows` tells whose credential was good when it was last shown,
+and whose body may come before the look-up that he gets all the same. An address that keeps
+showing credentials that are refused is turned away without a look-up (each costs a query and an
+entry in the ledger), except for credentials that this process has seen to be good: otherwise one
+stranger behind a shared address could lock the others out.
 """
 
 from __future__ import annotations
