@@ -25,7 +25,7 @@ from bench.stack import BenchError, Stack, started
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "bench" / "results"
-KEPT: Final = ROOT / "var" / "bench"
+KEPT: Final = ROOT / "build" / "bench"
 PEERS: Final = KEPT / "peers"
 SMALL: Final = 10_000
 # From so many records on a size has a name of its own in the options.

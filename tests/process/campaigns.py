@@ -25,7 +25,7 @@ from rich.table import Table
 from tests.process import campaign
 from tests.support.sources import ROOT
 
-KEPT: Final = ROOT / "var" / "campaigns"
+KEPT: Final = ROOT / "build" / "campaigns"
 _HERE: Final = "tests/process"
 _DECISIONS: Final = "tests/services/test_decision_races.py"
 
