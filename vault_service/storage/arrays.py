@@ -96,6 +96,12 @@ def integers(items: Sequence[int]) -> Array:
     return _array(_INT4, _numbers(_LENGTH, items))
 
 
+def names(pairs: Sequence[tuple[int, str]]) -> tuple[Array, Array]:
+    """Rows by (bucket, name) as two columns, each row once; `smallint` and `text`."""
+    once = dict.fromkeys(pairs)
+    return shorts([bucket for bucket, _ in once]), texts([name for _, name in once])
+
+
 def _numbers(form: struct.Struct, items: Sequence[int]) -> list[bytes]:
     pack = form.pack
     try:

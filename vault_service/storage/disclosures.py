@@ -22,6 +22,7 @@ from vault_service.services.ports import (
     Sealed,
     UseClaim,
 )
+from vault_service.storage import arrays
 from vault_service.storage.session import Row, Session
 
 _COLUMNS: Final = (
@@ -315,7 +316,7 @@ class SqlDisclosures:
     def deciders(self, names: Sequence[tuple[int, str]]) -> dict[str, dict[str, frozenset[str]]]:
         """Who decided on requests, by request and kind; for the role that gives out tokens."""
         found: dict[str, dict[str, frozenset[str]]] = {}
-        for disclosure, kind, principals in self._session.rows(_DECIDERS, _split(names)):
+        for disclosure, kind, principals in self._session.rows(_DECIDERS, arrays.names(names)):
             found.setdefault(disclosure, {})[kind] = frozenset(principals)
         return found
 
@@ -338,7 +339,7 @@ class SqlDisclosures:
         """Requests by (bucket, id), unlocked."""
         if not names:
             return {}
-        rows = self._session.rows(_GRANTS, _split(names))
+        rows = self._session.rows(_GRANTS, arrays.names(names))
         return {row[1]: _disclosure(row) for row in rows}
 
     def use(self, claims: Sequence[UseClaim]) -> dict[str, DisclosureRow]:
@@ -431,8 +432,3 @@ def _disclosure(row: Row) -> DisclosureRow:
         proof_of_possession=bool(row[32]),
         amends=row[33],
     )
-
-
-def _split(names: Sequence[tuple[int, str]]) -> tuple[list[int], list[str]]:
-    distinct = dict.fromkeys(names)
-    return [bucket for bucket, _ in distinct], [name for _, name in distinct]

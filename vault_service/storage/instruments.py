@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from vault_service.domain.instruments import Instrument
+from vault_service.storage import arrays
 from vault_service.storage.session import Session
 
 _INSERT: Final = b"""
@@ -44,10 +45,7 @@ class SqlInstruments:
 
     def of(self, names: Sequence[tuple[int, str]]) -> dict[str, Instrument]:
         """What the determinations of requests say, of those that have one."""
-        distinct = dict.fromkeys(names)
-        rows = self._session.rows(
-            _OF, ([bucket for bucket, _ in distinct], [name for _, name in distinct])
-        )
+        rows = self._session.rows(_OF, arrays.names(names))
         return {
             disclosure: Instrument(
                 tokens=None if tokens is None else tuple(tokens),

@@ -19,7 +19,6 @@ from vault_service.services.ports import MaskedRecord, NewRecord, SealedRecord, 
 from vault_service.services.reindex_ports import FingerprintOutdated
 from vault_service.storage import arrays
 from vault_service.storage.activity import masked_segments, sealed_segments
-from vault_service.storage.arrays import Array
 from vault_service.storage.bindings import binding
 from vault_service.storage.session import Row, Session
 
@@ -274,14 +273,14 @@ class SqlRecords:
         """Destroy sealed columns, fingerprint and mask; token -> (customer, class) of each."""
         if not names:
             return {}
-        rows = self._session.rows(_ERASE, _columns(names))
+        rows = self._session.rows(_ERASE, arrays.names(names))
         return {token: (customer, data_class) for token, customer, data_class in rows}
 
     def standing(self, names: Sequence[tuple[int, str]]) -> dict[str, str]:
         """Of these, the records that are not erased, expired ones too; token -> customer."""
         if not names:
             return {}
-        rows = self._session.rows(_STANDING, _columns(names))
+        rows = self._session.rows(_STANDING, arrays.names(names))
         return dict(rows)
 
     def erase_expired(self, limit: int) -> list[tuple[int, str, str, str]]:
@@ -296,7 +295,7 @@ class SqlRecords:
             return []
         if len(names) == 1:
             return self._session.rows(one, names[0])
-        return self._session.rows(many, _columns(names))
+        return self._session.rows(many, arrays.names(names))
 
 
 def _parted(names: Sequence[tuple[int, str]]) -> tuple[Sequence[tuple[int, str]], list[str]]:
@@ -309,14 +308,6 @@ def _parted(names: Sequence[tuple[int, str]]) -> tuple[Sequence[tuple[int, str]]
 
 def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _columns(names: Sequence[tuple[int, str]]) -> tuple[Array, Array]:
-    distinct = dict.fromkeys(names)
-    return (
-        arrays.shorts([bucket for bucket, _ in distinct]),
-        arrays.texts([token for _, token in distinct]),
-    )
 
 
 def masked_record(row: Row) -> MaskedRecord:
