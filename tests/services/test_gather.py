@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.whole import refusal
 from vault_service.errors import NotFound, Unavailable
-from vault_service.services.gather import Gather
+from vault_service.services.gather import Gather, apart
 
 
 def later(seconds: float = 5.0) -> float:
@@ -106,3 +106,26 @@ def test_who_waits_too_long_or_comes_to_a_full_queue_is_told(
     slow.go.set()
     leader.join()
     follower.join()
+
+
+def test_who_is_refused_keeps_his_refusal_whatever_becomes_of_the_others() -> None:
+    """Those who passed are run together, in order; what fails for all of them is theirs alone."""
+
+    def check(number: int) -> str:
+        if number < 0:
+            raise NotFound("no")
+        return str(number)
+
+    def run(texts: list[str]) -> list[str | Exception]:
+        if "9" in texts:
+            raise Unavailable("gone", code="database_unavailable")
+        return [ValueError(text) if text == "2" else text * 2 for text in texts]
+
+    kinds = [type(each) for each in apart([1, -1, 2], check, run)]
+    assert kinds == [str, NotFound, ValueError]
+    first, refused, last = apart([9, -1, 3], check, run)
+    assert isinstance(refused, NotFound)
+    assert isinstance(first, Unavailable)
+    assert first is last
+    assert [type(each) for each in apart([-1], check, run)] == [NotFound]
+    assert apart([], check, run) == []

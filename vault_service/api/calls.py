@@ -114,7 +114,7 @@ class _Comer:
     request: Request
     context: RequestContext
     path: Mapping[str, str]
-    raw: bytes = field(default=b"", repr=False)
+    raw: bytes = field(repr=False)
     fault: ServiceError | None = None
 
     def whole(self) -> bytes:

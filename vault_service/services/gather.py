@@ -13,8 +13,9 @@ from typing import Final, Generic, TypeVar
 
 from keys.coalesce import Coalescer
 from keys.errors import Outage, VaultUnavailable
-from vault_service.errors import Unavailable
+from vault_service.errors import ServiceError, Unavailable, outcome
 
+A = TypeVar("A")
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -22,6 +23,38 @@ R = TypeVar("R")
 MAX_BATCH: Final = 256
 # More than this waiting means that the service is overloaded; the next caller is told so.
 MAX_QUEUE: Final = 1024
+
+
+def apart(
+    asked: Sequence[A],
+    check: Callable[[A], T],
+    run: Callable[[list[T]], Sequence[R | Exception]],
+) -> list[R | Exception]:
+    """Check each of several requests, and run those that passed together.
+
+    Args:
+        asked: the requests.
+        check: what is run for one, or a `ServiceError`, which is that one's outcome.
+        run: results in order; what it raises is the outcome of each that it was given, and of
+            nobody else: who was refused before has been told so, in the ledger too.
+
+    Returns:
+        One result or error for each request, in order.
+    """
+    outcomes: list[R | Exception | None] = [None] * len(asked)
+    passed: dict[int, T] = {}
+    for place, each in enumerate(asked):
+        try:
+            passed[place] = check(each)
+        except ServiceError as refusal:
+            outcomes[place] = outcome(refusal)
+    try:
+        results = run(list(passed.values())) if passed else ()
+    except Exception as error:  # noqa: BLE001 -- raised again by whoever asked
+        results = [outcome(error)] * len(passed)
+    for place, result in zip(passed, results, strict=True):
+        outcomes[place] = result
+    return [each for each in outcomes if each is not None]
 
 
 class Gather(Generic[T, R]):

@@ -109,7 +109,7 @@ class Granting:
         try:
             self._issue_to(asked, names, outcomes)
         except Exception as error:  # noqa: BLE001 -- raised again by whoever asked
-            # Of those who were not refused before; nothing was committed for any of them.
+            # Of those who were not refused before; a token that was signed and not told is lost.
             for place in names:
                 outcomes[place] = outcomes[place] or outcome(error)
         return [each for each in outcomes if each is not None]

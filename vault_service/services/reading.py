@@ -20,6 +20,7 @@ from vault_service.errors import InvalidInput, NotFound, ServiceError, Unavailab
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
+from vault_service.services.gather import apart
 from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.modification_ports import VersionRow
 from vault_service.services.ports import (
@@ -130,7 +131,7 @@ class Reading:
         try:
             self._honeytokens.look(caller, (view.id, view.customer))
         except ServiceError as error:
-            return error
+            return outcome(error)
         return view
 
     def versions(self, caller: Caller, token: str) -> list[VersionView]:
@@ -224,21 +225,13 @@ class Reading:
 
     def search_many(self, asked: Sequence[SearchRequest]) -> list[list[_Found] | Exception]:
         """As `search`, for several callers together: results or an error for each."""
-        answers: list[list[_Found] | Exception | None] = [None] * len(asked)
-        searches: dict[int, _Search] = {}
-        for place, each in enumerate(asked):
-            try:
-                searches[place] = self._begun(each)
-            except ServiceError as refusal:
-                answers[place] = outcome(refusal)
-        try:
-            done = self._search(list(searches.values())) if searches else []
-        except Exception as error:  # noqa: BLE001 -- raised again by whoever asked
-            answers = [outcome(error) if each is None else each for each in answers]
-        else:
-            for (place, search), results in zip(searches.items(), done, strict=True):
-                answers[place] = self._found(search.caller, results)
-        return [each for each in answers if each is not None]
+        return apart(asked, self._begun, self._done)
+
+    def _done(self, searches: Sequence[_Search]) -> list[list[_Found] | Exception]:
+        return [
+            self._found(search.caller, results)
+            for search, results in zip(searches, self._search(searches), strict=True)
+        ]
 
     def _begun(self, asked: SearchRequest) -> _Search:
         self._audit.require(asked.caller, Action.SEARCH)
@@ -265,7 +258,7 @@ class Reading:
                 caller, [name for view in views for name in (view.id, view.customer)]
             )
         except ServiceError as error:
-            return error
+            return outcome(error)
         return results
 
     def _search(self, searches: Sequence[_Search]) -> list[list[_Found]]:

@@ -51,6 +51,7 @@ from vault_service.services.context import Caller
 from vault_service.services.disclosure_token import DisclosureClaims, TokenVerifier
 from vault_service.services.disclosures import state_now, told_bound, told_grant
 from vault_service.services.dpop import Proof, ShownProof, missing
+from vault_service.services.gather import apart
 from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.lanes import Lanes
 from vault_service.services.log_guard import LogGuard
@@ -228,19 +229,11 @@ class Reveal:
 
     def submit_many(self, asked: Sequence[RevealRequest]) -> list[RevealAnswer | Exception]:
         """As `submit`, for several calls together: an answer or a refusal for each."""
-        answers: list[RevealAnswer | Exception | None] = [None] * len(asked)
-        for place, each in enumerate(asked):
-            try:
-                self._check(each)
-            except ServiceError as refusal:
-                answers[place] = outcome(refusal)
-        places = [place for place, answer in enumerate(answers) if answer is None]
-        for place, answer in zip(places, self._in_a_lane([asked[p] for p in places]), strict=True):
-            answers[place] = answer
-        for each, settled in zip(asked, answers, strict=True):
-            if isinstance(settled, DisclosureRefused) and not _asks_for_nonce(settled):
+        answers = apart(asked, self._checked, self._in_a_lane)
+        for each, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, DisclosureRefused) and not _asks_for_nonce(answer):
                 self._refused.note(each.caller)
-        return [answer for answer in answers if answer is not None]
+        return answers
 
     def content(
         self,
@@ -292,8 +285,8 @@ class Reveal:
             self._alarms.raise_now(ValueUnreadable.code, caller, tokens=[token])
             raise _unreadable() from None
 
-    def _check(self, asked: RevealRequest) -> None:
-        """Return if the call can be looked into."""
+    def _checked(self, asked: RevealRequest) -> RevealRequest:
+        """The call, if it can be looked into."""
         caller, tokens = asked.caller, asked.tokens
         self._audit.require(caller, Action.REVEAL)
         self._guard.require()
@@ -312,18 +305,13 @@ class Reveal:
                 "a disclosure token is needed in the header Disclosure-Token",
                 code="disclosure_token_missing",
             )
+        return asked
 
     def _in_a_lane(self, asked: Sequence[RevealRequest]) -> list[RevealAnswer | Exception]:
-        """Reveal; whatever fails for all is the error of each, and of nobody else."""
-        if not asked:
-            return []
-        try:
-            if len(asked) > 1:
-                return self._run(asked)
-            with self._lanes.one(len(asked[0].tokens), deadline=asked[0].caller.deadline):
-                return self._run(asked)
-        except Exception as error:  # noqa: BLE001 -- raised again by whoever asked
-            return [outcome(error)] * len(asked)
+        if len(asked) > 1:
+            return self._run(asked)
+        with self._lanes.one(len(asked[0].tokens), deadline=asked[0].caller.deadline):
+            return self._run(asked)
 
     def _run(self, asked: Sequence[RevealRequest]) -> list[RevealAnswer | Exception]:
         works = [_Work(each, new_entry_id()) for each in asked]

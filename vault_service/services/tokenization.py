@@ -28,11 +28,12 @@ from vault_service.domain import freetext, tokens
 from vault_service.domain.actors import Action
 from vault_service.domain.classes import RULES, DataClass, rule, tokenizable
 from vault_service.domain.values import Value, parse
-from vault_service.errors import InvalidInput, NotFound, ServiceError, Unavailable, outcome
+from vault_service.errors import InvalidInput, NotFound, ServiceError, Unavailable
 from vault_service.ledger.entries import Event
 from vault_service.services import bindings, replay
 from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.context import Caller
+from vault_service.services.gather import apart
 from vault_service.services.indexing import Indexing
 from vault_service.services.lanes import LARGE, Lanes
 from vault_service.services.ports import (
@@ -170,19 +171,9 @@ class Tokenization:
 
     def submit_many(self, requests: Sequence[TokenizeRequest]) -> list[TokenizeAnswer | Exception]:
         """As `submit`, for several requests together: an answer or an error for each."""
-        answers: list[TokenizeAnswer | Exception | None] = [None] * len(requests)
-        for place, request in enumerate(requests):
-            try:
-                self._check(request)
-            except ServiceError as refusal:
-                answers[place] = outcome(refusal)
-        places = [place for place, answer in enumerate(answers) if answer is None]
-        done = self._in_a_lane([requests[place] for place in places])
-        for place, answer in zip(places, done, strict=True):
-            answers[place] = answer
-        return [answer for answer in answers if answer is not None]
+        return apart(requests, self._checked, self._in_a_lane)
 
-    def _check(self, request: TokenizeRequest) -> None:
+    def _checked(self, request: TokenizeRequest) -> TokenizeRequest:
         action = Action.TOKENIZE_BATCH if request.batch else Action.TOKENIZE
         if request.only is not None:
             action = Action.RECORD_ACCOUNT_DATA
@@ -191,19 +182,14 @@ class Tokenization:
             raise InvalidInput(
                 f"a batch holds 1 to {MAX_ITEMS} items", code="batch_size", pointer="/items"
             )
+        return request
 
     def _in_a_lane(self, requests: Sequence[TokenizeRequest]) -> list[TokenizeAnswer | Exception]:
-        """Tokenize; whatever fails for all is the error of each, and of nobody else."""
-        if not requests:
-            return []
-        try:
-            if len(requests) > 1:
-                return self.run(requests)
-            (request,) = requests
-            with self._lanes.one(len(request.items), deadline=request.caller.deadline):
-                return self.run(requests)
-        except Exception as error:  # noqa: BLE001 -- raised again by whoever asked
-            return [outcome(error)] * len(requests)
+        if len(requests) > 1:
+            return self.run(requests)
+        (request,) = requests
+        with self._lanes.one(len(request.items), deadline=request.caller.deadline):
+            return self.run(requests)
 
     def run(self, requests: Sequence[TokenizeRequest]) -> list[TokenizeAnswer | Exception]:
         """Tokenize the items of many requests together; one answer or error for each."""
