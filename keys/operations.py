@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
@@ -30,6 +30,7 @@ from keys.retry import Deadline
 from keys.secret import Secret
 
 A = TypeVar("A")
+P = TypeVar("P")
 
 _KEY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _MOUNT = re.compile(r"[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*")
@@ -275,7 +276,7 @@ class TransitOperations:
             return ask(items) if items else []
         parts = [items[start : start + MAX_BATCH] for start in range(0, len(items), MAX_BATCH)]
         # Where a part fails, what has not been sent by then is not sent any more.
-        answers = map(ask, parts) if self._aside is None else self._aside.map(ask, parts)
+        answers = map(ask, parts) if self._aside is None else _sent(self._aside, ask, parts)
         return [result for part in answers for result in part]
 
 
@@ -299,6 +300,25 @@ def checked_mount(name: str) -> str:
     if not _MOUNT.fullmatch(name):
         raise ValueError("a mount has lower-case letters, digits, dashes and slashes")
     return name
+
+
+def _sent(aside: Executor, ask: Callable[[P], A], parts: Sequence[P]) -> Iterator[A]:
+    """Send parts aside, and yield what came of each, in order.
+
+    Whoever closes the connection meanwhile takes back what has not been sent, and lets nothing
+    more be sent: to the caller that is an outage like any other.
+
+    Raises:
+        VaultUnavailable: a part cannot be sent any more.
+    """
+    try:
+        answers = aside.map(ask, parts)  # all are handed over here, before the first is answered
+    except RuntimeError:
+        raise VaultUnavailable("this connection to vault is closed") from None
+    try:
+        yield from answers
+    except CancelledError:
+        raise VaultUnavailable("this connection to vault was closed") from None
 
 
 def _text(value: bytes) -> str:

@@ -6,8 +6,10 @@ import base64
 import http.client
 import logging
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from keys.answers import BatchAnswer
 from keys.errors import KeyNotReady, Outage, SecretIdMissing, VaultDenied, VaultRefused
 from keys.errors import VaultUnavailable as Unavailable
 from keys.secret import Secret
-from keys.transit import Transit
+from keys.transit import PARTS_AT_ONCE, Transit
 from tests.keys.support import (
     FakeVault,
     Relay,
@@ -442,6 +444,25 @@ def test_closing_ends_the_token(fake: FakeVault, folder: Path) -> None:
     asked = len(fake.seen)
     never_used.close()
     assert len(fake.seen) == asked
+
+
+def test_a_large_batch_that_is_overtaken_by_closing_is_an_outage(world: World) -> None:
+    """Whether its parts still wait to be sent, or are not even handed over; and none is sent."""
+    transit = world.fresh("ingest")
+    many = [KEY] * 401
+    assert len(transit.encrypt("records-card", many)) == len(many)
+    parts, go = transit._parts, threading.Event()
+    others = [parts.submit(go.wait, 60) for _ in range(PARTS_AT_ONCE)]
+    with ThreadPoolExecutor(1) as threads:
+        overtaken = threads.submit(transit.encrypt, "records-card", many)
+        while parts._work_queue.qsize() < 3:
+            time.sleep(0.001)
+        transit.close()
+        error = overtaken.exception(10)
+    go.set()
+    assert isinstance(error, Unavailable)
+    assert all(each.result(10) for each in others)
+    assert outage(lambda: transit.encrypt("records-card", many)).reason is Outage.UNREACHABLE
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:8200", "ftp://a", "http://", "http://a/v1"])
