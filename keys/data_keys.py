@@ -105,6 +105,7 @@ class _Shelf:
     size: int = SMALLEST_REFILL  # of the next refill
     used_up: bool = False  # whether the last refill was used before its age
     version: int = 0  # the newest KEK version seen
+    ahead: int | None = None  # how many keys the one preparation that waits is to see to
 
 
 class DataKeyPool:
@@ -139,8 +140,18 @@ class DataKeyPool:
 
         What nobody takes then waits in the pool as any other. Whoever takes meanwhile waits for
         it, and is told where it failed.
+
+        However many ask, one preparation for each KEK waits for its turn, and it sees to the
+        largest of them: the others lose the head start alone, for whoever finds too few keys when
+        he takes has them wrapped himself, and for all who wait with him.
         """
-        self._ahead.submit(self._prepare, kek, min(count, MAX_READY))
+        shelf = self._shelf(kek)
+        with shelf.changed:
+            waits = shelf.ahead is not None
+            shelf.ahead = max(shelf.ahead or 0, min(count, MAX_READY))
+        if not waits:
+            with contextlib.suppress(RuntimeError):  # the process ends, and starts nothing aside
+                self._ahead.submit(self._prepare, kek)
 
     def take(self, kek: str, count: int) -> list[DataKey]:
         """Return `count` data keys that nobody else gets.
@@ -166,9 +177,10 @@ class DataKeyPool:
                 amount = self._amount(shelf, count)
             self._refill(kek, shelf, refill, epoch, amount)
 
-    def _prepare(self, kek: str, count: int) -> None:
+    def _prepare(self, kek: str) -> None:
         shelf = self._shelf(kek)
         with shelf.changed:
+            count, shelf.ahead = shelf.ahead or 0, None
             self._drop_stale(shelf)
             if shelf.refill is not None or len(shelf.ready) >= count:
                 return

@@ -316,6 +316,25 @@ def test_what_was_prepared_is_taken_without_another_request() -> None:
     assert wrapping.calls == [700, MAX_READY, SMALLEST_REFILL]
 
 
+def test_of_many_preparations_one_for_each_kek_waits() -> None:
+    """A thousand of them at once are one request more, for the largest; after the end, none."""
+    wrapping = Wrapping()
+    wrapping.pause = threading.Event()
+    pool = DataKeyPool(wrapping)
+    pool.prepare("kek", 50)
+    assert wrapping.inside.wait(10)
+    for _ in range(500):
+        pool.prepare("kek", 100)
+        pool.prepare("other", 60)
+        pool.prepare("kek", 300)
+    assert pool._ahead._work_queue.qsize() == 2
+    wrapping.pause.set()
+    pool._ahead.shutdown()
+    assert wrapping.calls == [50, 250, 60]
+    pool.prepare("kek", MAX_READY)
+    assert len(pool.take("kek", 300)) == 300
+
+
 def test_nothing_is_prepared_beside_a_refill() -> None:
     """Whoever refills already provides; a second request would be one too many."""
     wrapping = Wrapping()
