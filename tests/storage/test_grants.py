@@ -12,7 +12,8 @@ from tests.storage import build
 from tests.storage.build import Units
 from tests.support.servers import SERVICE_ROLES, Database
 from vault_service.errors import ServiceError
-from vault_service.storage.tables import SEALED_COLUMNS, metadata, records
+from vault_service.storage.tables import metadata
+from vault_service.storage.tables.records import SEALED_COLUMNS, records
 
 MASKED = ", ".join(f'"{c.name}"' for c in records.c if c.name not in SEALED_COLUMNS)
 

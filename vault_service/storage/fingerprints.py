@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from vault_service.domain.tokens import BUCKETS
 from vault_service.services.reindex_ports import SHARDS, IndexedRecord, Reindexed, Renewal
 from vault_service.storage.records import SEALED, sealed_record
 from vault_service.storage.session import Session
-from vault_service.storage.tables import BUCKETS
 
 _VERSIONS: Final = b"SELECT class, version FROM fingerprint_versions"
 _RENEW: Final = b"""

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from vault_service.storage.session import Session
-from vault_service.storage.tables import key_floors
+from vault_service.storage.tables.keys import key_floors
 
 _ENSURE_LEASE: Final = b"INSERT INTO leases (name) VALUES (%b) ON CONFLICT (name) DO NOTHING"
 _FIND_LEASE: Final = b"SELECT 1 FROM leases WHERE name = %b"

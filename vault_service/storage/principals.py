@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from vault_service.services.ports import ApiKeyRow, Credential, PrincipalRow
 from vault_service.storage.session import Row, Session
-from vault_service.storage.tables import api_keys, principals
+from vault_service.storage.tables.principals import api_keys, principals
 
 # Rights that nobody reviewed in time are gone, and so is the right to approve of officers who let
 # another's review pass.

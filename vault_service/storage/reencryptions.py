@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from vault_service.domain.tokens import segment_place
+from vault_service.domain.tokens import BUCKETS, segment_place
 from vault_service.services.ports import SealedRecord
 from vault_service.services.reencryption_ports import Ended, Resealed, Shard
 from vault_service.storage.activity import SEALED_SEGMENT, sealed_segment
 from vault_service.storage.bindings import BEFORE_ALL, EPOCH
 from vault_service.storage.records import SEALED, sealed_record
 from vault_service.storage.session import Session
-from vault_service.storage.tables import BUCKETS
 
 # Parts of a run that processes can work on side by side: 64 buckets each.
 SHARDS: Final = 16
