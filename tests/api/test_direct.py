@@ -6,7 +6,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +27,7 @@ from tests.api.recording import (
     token_view,
 )
 from vault_service import app as application
+from vault_service import logs
 from vault_service.domain.actors import Principal, Role
 from vault_service.errors import (
     Forbidden,
@@ -41,6 +42,7 @@ from vault_service.services.views import TokenView
 from vault_service.settings import ProcessRole
 
 GOOD = {"Authorization": f"Bearer {API_KEY}"}
+FIRST = "tok_0"
 _OWN = {"request_id", "timestamp", "ms"}
 
 
@@ -245,6 +247,62 @@ def test_who_comes_together_is_answered_alone(
     told = [json.loads(line) for line in lines.getvalue().splitlines()]
     ids = [each["request_id"] for each in told if each["event"] == "request"]
     assert len(ids) == len(set(ids)) == 17
+
+
+@pytest.mark.parametrize(("held_at", "status"), [("work", 503), ("line", 200)])
+def test_the_line_says_what_was_answered(
+    monkeypatch: pytest.MonkeyPatch,
+    recording: Recording,
+    lines: io.StringIO,
+    held_at: str,
+    status: int,
+) -> None:
+    """Whether the time of who waits is over during the work, or while its line is written."""
+    inside, go, away = threading.Event(), threading.Event(), threading.Event()
+    requests = logs.requests
+
+    def get_many(asked: Sequence[tuple[Caller, str]]) -> list[TokenView]:
+        if asked[0][1] == FIRST:
+            inside.set()
+            assert go.wait(10)
+        elif held_at == "work" and len(asked) > 1:
+            assert away.wait(10)
+        return [token_view(id=token) for _, token in asked]
+
+    def told(rows: Sequence[Mapping[str, object]]) -> None:
+        if held_at == "line" and len(rows) > 1:
+            assert away.wait(10)
+        requests(rows)
+
+    monkeypatch.setattr(logs, "requests", told)
+    part = served(recording)
+    monkeypatch.setattr(part, "reading", SimpleNamespace(get_many=get_many))
+    app = application.create_app(part, make_settings(request_seconds=1.0))
+    assert app.test_client().get(f"/v1/tokens/{TOKEN}", headers=GOOD).status_code == 200
+    began = len(lines.getvalue())
+
+    def ask(name: str) -> TestResponse:
+        response = app.test_client().get(f"/v1/tokens/{name}", headers=GOOD)
+        if name == "tok_2":
+            away.set()
+        return response
+
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(ask, FIRST)
+        assert inside.wait(10)
+        # The second leads the next company, and the third waits in it.
+        asked = [first]
+        for name in ("tok_1", "tok_2"):
+            asked.append(pool.submit(ask, name))
+            time.sleep(0.2)
+        go.set()
+        answers = [each.result(10) for each in asked]
+    assert [each.status_code for each in answers] == [200, 200, status]
+    written = [json.loads(line) for line in lines.getvalue()[began:].splitlines()]
+    assert {each["request_id"]: each["status"] for each in written} == {
+        each.headers["Request-Id"]: each.status_code for each in answers
+    }
+    assert len(written) == len(answers)
 
 
 def test_a_use_case_that_fails_fails_for_those_it_was_asked_for(recording: Recording) -> None:

@@ -9,6 +9,7 @@ before anything else about it is said.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +19,7 @@ import msgspec
 from flask import Flask, Request, Response, request
 
 from vault_service.domain.actors import Action
-from vault_service.errors import ServiceError, outcome
+from vault_service.errors import ServiceError, Unavailable, outcome
 from vault_service.services.context import Caller
 from vault_service.services.gather import MAX_BATCH, Gather
 from vault_service.settings import ProcessRole, Settings
@@ -109,13 +110,29 @@ class Together:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Comer:
-    """A request whose caller is still to be asked for; `fault` is why its body was not read."""
+    """A request whose caller is still to be asked for; `fault` is why its body was not read.
+
+    Who serves it and who waits for it settle between them, once, how it is answered: else its line
+    could tell of an answer that came too late to be given.
+    """
 
     request: Request
     context: RequestContext
     path: Mapping[str, str]
     raw: bytes = field(repr=False)
     fault: ServiceError | None = None
+    _turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _answers: list[Answer] = field(default_factory=list, init=False, repr=False)
+
+    def settle(self, answer: Answer) -> bool:
+        """Have it answered so from now on; False if whoever waited has left."""
+        # Before the turn is taken: whoever leaves and finds it taken finds the answer.
+        self._answers.append(answer)
+        return self._turn.acquire(blocking=False)
+
+    def leave(self) -> Answer | None:
+        """The answer that was settled on; None if there is none, and then there will be none."""
+        return None if self._turn.acquire(blocking=False) else self._answers[0]
 
     def whole(self) -> bytes:
         """The bytes of its body.
@@ -310,7 +327,14 @@ class Runner:
             fault = outcome(error)
         comer = _Comer(request=request, context=context, path=path, raw=raw, fault=fault)
         if len(raw) <= _SHARED_BYTES:
-            return self._companies[operation.name].submit(comer, deadline=context.deadline)
+            try:
+                return self._companies[operation.name].submit(comer, deadline=context.deadline)
+            except Unavailable:
+                # His time was over in the moment in which the line of his answer was written.
+                settled = comer.leave()
+                if settled is None:
+                    raise
+                return settled
         (answer,) = self._serve(operation, together, [comer])
         if isinstance(answer, Exception):
             raise answer
@@ -362,8 +386,8 @@ class Runner:
                         status=found.status,
                     )
                     for comer, found in zip(comers, outcomes, strict=True)
-                    # Who comes too late is told so, and counted, where he waited.
-                    if isinstance(found, Answer) and comer.context.in_time()
+                    # Who has gone was told so, and is counted, where he waited.
+                    if isinstance(found, Answer) and comer.settle(found)
                 ]
             )
             return [each for each in outcomes if each is not None]

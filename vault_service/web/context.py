@@ -47,10 +47,6 @@ class RequestContext:
     streams: bool = False
     accounted: bool = False
 
-    def in_time(self) -> bool:
-        """Whether somebody still waits for the answer."""
-        return time.monotonic() < self.deadline
-
 
 def begin(environ: dict[str, Any], *, address: str, seconds: float) -> RequestContext:
     """Make the context of a request that has just arrived."""
