@@ -25,7 +25,7 @@ from vault_service.services.archiving import _require_whole
 from vault_service.services.log_keeper import LogKeeper
 from vault_service.services.log_ports import LogSigner
 from vault_service.services.log_reading import SCAN, Question
-from vault_service.services.ports import OutboxEntry
+from vault_service.services.outbox_ports import OutboxEntry
 from vault_service.services.sequencing import Sequenced, Sequencer
 
 

@@ -15,7 +15,7 @@ from tests.support.faults import rebuilt
 from tests.support.whole import NOBODY, NOWHERE, Stage, name, numbers, refusal, soon
 from vault_service.errors import Forbidden, InvalidInput, NotFound
 from vault_service.ledger.entries import Event
-from vault_service.services.ports import Fingerprinting
+from vault_service.services.crypto_ports import Fingerprinting
 from vault_service.services.reading import SearchRequest
 from vault_service.services.tokenization import TokenizeItem
 

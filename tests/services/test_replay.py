@@ -10,7 +10,7 @@ from tests.support.whole import Stage, name, refusal
 from vault_service.errors import Conflict, InvalidInput
 from vault_service.ledger.entries import Event
 from vault_service.services import replay
-from vault_service.services.ports import StoredAnswer
+from vault_service.services.idempotency_ports import StoredAnswer
 from vault_service.services.tokenization import TokenizeItem, TokenizeRequest
 from vault_service.services.views import TokenView
 

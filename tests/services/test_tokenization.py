@@ -15,7 +15,7 @@ from vault_service.domain import tokens
 from vault_service.errors import Forbidden, InvalidInput, NotFound, ServiceError, Unavailable
 from vault_service.ledger.entries import Event
 from vault_service.services import tokenization
-from vault_service.services.ports import TokenTaken
+from vault_service.services.record_ports import TokenTaken
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.services.views import TokenView
 

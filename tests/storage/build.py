@@ -10,14 +10,10 @@ from uuid import uuid4
 
 from keys.data_keys import WrappedKey
 from vault_service.domain.tokens import bucket_text, new_disclosure_id
-from vault_service.services.ports import (
-    NewDisclosure,
-    NewRecord,
-    NewToken,
-    OutboxEntry,
-    Sealed,
-    UseClaim,
-)
+from vault_service.services.crypto_ports import Sealed
+from vault_service.services.disclosure_ports import NewDisclosure, NewToken, UseClaim
+from vault_service.services.outbox_ports import OutboxEntry
+from vault_service.services.record_ports import NewRecord
 from vault_service.storage.unit_of_work import SqlUnitOfWork
 
 BUCKET = 7

@@ -11,7 +11,8 @@ import pytest
 from tests.storage import build
 from tests.storage.build import BUCKET, Units
 from tests.support.servers import Database
-from vault_service.services.ports import PrincipalRow, RowRefused
+from vault_service.services.ports import RowRefused
+from vault_service.services.principal_ports import PrincipalRow
 
 
 def _principal(units: Units, **changes: object) -> PrincipalRow:

@@ -12,13 +12,8 @@ from tests.storage import build
 from tests.storage.build import BUCKET, Units
 from tests.support.servers import Database
 from vault_service.errors import NotFound
-from vault_service.services.ports import (
-    DisclosureRow,
-    NewDisclosure,
-    NewToken,
-    RowRefused,
-    UseClaim,
-)
+from vault_service.services.disclosure_ports import DisclosureRow, NewDisclosure, NewToken, UseClaim
+from vault_service.services.ports import RowRefused
 
 
 def _row(units: Units, disclosure: str) -> DisclosureRow:

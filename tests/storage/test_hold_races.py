@@ -13,7 +13,7 @@ import pytest
 from tests.storage import build
 from tests.storage.build import BUCKET, Units
 from tests.support.servers import Database
-from vault_service.services.ports import NewRecord
+from vault_service.services.record_ports import NewRecord
 
 HOLD = """
 INSERT INTO holds (bucket, id, customer, tokens, placed_by, details_envelope,

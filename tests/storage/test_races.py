@@ -12,7 +12,7 @@ import pytest
 from tests.storage import build
 from tests.storage.build import BUCKET, Units
 from tests.support.servers import Database
-from vault_service.services.ports import UseClaim
+from vault_service.services.disclosure_ports import UseClaim
 from vault_service.storage import engine
 from vault_service.storage.unit_of_work import SqlUnitOfWork
 

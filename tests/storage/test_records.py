@@ -12,7 +12,8 @@ from keys.data_keys import WrappedKey
 from tests.storage import build
 from tests.storage.build import BUCKET, Units
 from tests.support.servers import Database
-from vault_service.services.ports import MaskedRecord, NewRecord, RowRefused, TokenTaken
+from vault_service.services.ports import RowRefused
+from vault_service.services.record_ports import MaskedRecord, NewRecord, TokenTaken
 
 SOON = timedelta(seconds=0.05)
 

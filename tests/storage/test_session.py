@@ -20,7 +20,9 @@ from tests.storage import build
 from tests.storage.build import BUCKET, Units
 from tests.support.servers import Database
 from vault_service.errors import ServiceError, Unavailable
-from vault_service.services.ports import NewRecord, OutboxEntry, RowRefused
+from vault_service.services.outbox_ports import OutboxEntry
+from vault_service.services.ports import RowRefused
+from vault_service.services.record_ports import NewRecord
 from vault_service.storage import engine, failures
 from vault_service.storage.session import Session
 from vault_service.storage.unit_of_work import SqlTransaction, SqlUnitOfWork

@@ -10,7 +10,8 @@ from keys.data_keys import DataKey, WrappedKey
 from keys.errors import CiphertextRejected, VaultUnavailable
 from keys.secret import Secret
 from vault_service.errors import Unavailable
-from vault_service.services.ports import DataKeys, Transaction, UnitOfWork, Unwrapping
+from vault_service.services.crypto_ports import DataKeys, Unwrapping
+from vault_service.services.ports import Transaction, UnitOfWork
 
 T = TypeVar("T")
 

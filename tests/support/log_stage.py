@@ -42,7 +42,7 @@ from vault_service.ledger.verify import Verified, verify
 from vault_service.services.context import Caller
 from vault_service.services.log_keeper import LogKeeper
 from vault_service.services.log_reading import LedgerReading
-from vault_service.services.ports import OutboxEntry
+from vault_service.services.outbox_ports import OutboxEntry
 from vault_service.services.sequencing import Sequencer
 from vault_service.settings import Environment, ProcessRole, Settings
 from vault_service.storage import engine as engines

@@ -26,7 +26,8 @@ from vault_service.services.accounting_ports import RevealRow
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.honeytokens import Honeytokens
-from vault_service.services.ports import MaskedRecord, Transaction, UnitOfWork
+from vault_service.services.ports import Transaction, UnitOfWork
+from vault_service.services.record_ports import MaskedRecord
 
 MAX_PAGE: Final = 100
 # Seconds between the moments at which an answer may leave. A page takes some 5 ms, and 80 to 120

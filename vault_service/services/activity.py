@@ -33,14 +33,9 @@ from vault_service.services import bindings, replay
 from vault_service.services.activity_ports import NewSegment, SegmentHead
 from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.context import Caller
+from vault_service.services.crypto_ports import DataKeys, Fingerprinting
 from vault_service.services.honeytokens import Honeytokens
-from vault_service.services.ports import (
-    DataKeys,
-    Fingerprinting,
-    RowRefused,
-    Transaction,
-    UnitOfWork,
-)
+from vault_service.services.ports import RowRefused, Transaction, UnitOfWork
 from vault_service.services.record_writing import FIRST_VERSION, FloorRaised
 
 # Entries of one customer in one call, and of many customers in one call of the loader.

@@ -23,7 +23,8 @@ from vault_service.ledger.entries import Event
 from vault_service.services import webhooks
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller, Stranger
-from vault_service.services.ports import DisclosureRow, Transaction, UnitOfWork
+from vault_service.services.disclosure_ports import DisclosureRow
+from vault_service.services.ports import Transaction, UnitOfWork
 
 ALWAYS: Final = timedelta(0)
 Severity = Literal["medium", "high", "critical"]

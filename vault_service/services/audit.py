@@ -27,7 +27,9 @@ from vault_service.ledger.entries import (
     split,
 )
 from vault_service.services.context import Caller, Stranger
-from vault_service.services.ports import DisclosureRow, OutboxEntry, UnitOfWork
+from vault_service.services.disclosure_ports import DisclosureRow
+from vault_service.services.outbox_ports import OutboxEntry
+from vault_service.services.ports import UnitOfWork
 
 
 def new_entry_id() -> str:

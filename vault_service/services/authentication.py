@@ -20,7 +20,8 @@ from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller, Stranger
 from vault_service.services.gather import Gather
-from vault_service.services.ports import Credential, UnitOfWork
+from vault_service.services.ports import UnitOfWork
+from vault_service.services.principal_ports import Credential
 
 _SCHEME: Final = "bearer "
 # Compared with when there is no such key, so that both ways cost the same.

@@ -32,7 +32,7 @@ from vault_service.domain.tokens import bucket_of
 from vault_service.ledger import merkle
 from vault_service.ledger.faults import LogError
 from vault_service.services.binding_ports import Binding, Bindings, BoundRow
-from vault_service.services.ports import SealedRecord
+from vault_service.services.record_ports import SealedRecord
 
 LABEL: Final = "wk1"
 # The name of the commitment in an entry; outbox and index have it cut out by this name.

@@ -15,7 +15,9 @@ from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.modification_ports import ModificationRow
-from vault_service.services.ports import MaskedRecord, OutboxEntry, Transaction
+from vault_service.services.outbox_ports import OutboxEntry
+from vault_service.services.ports import Transaction
+from vault_service.services.record_ports import MaskedRecord
 from vault_service.services.views import ModificationView
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:  # `ports` has this module's repository among its own
-    from vault_service.services.ports import MaskedRecord
+from vault_service.services.record_ports import MaskedRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,14 +44,10 @@ from vault_service.services import bindings
 from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.communication_ports import KeptRow
 from vault_service.services.context import Caller
+from vault_service.services.crypto_ports import DataKeys, Fingerprinting
 from vault_service.services.honeytokens import Honeytokens
-from vault_service.services.ports import (
-    DataKeys,
-    Fingerprinting,
-    NewRecord,
-    Transaction,
-    UnitOfWork,
-)
+from vault_service.services.ports import Transaction, UnitOfWork
+from vault_service.services.record_ports import NewRecord
 from vault_service.services.record_writing import (
     FIRST_VERSION,
     FloorRaised,

@@ -18,7 +18,8 @@ from keys.envelope import Context
 from keys.errors import CiphertextRejected
 from keys.secret import Secret
 from vault_service.errors import NotFound, Unavailable
-from vault_service.services.ports import SealedRecord, UnitOfWork
+from vault_service.services.ports import UnitOfWork
+from vault_service.services.record_ports import SealedRecord
 
 # Chunks of one statement: 1 MiB.
 AT_ONCE: Final = 16

@@ -13,8 +13,9 @@ from vault_service.errors import Conflict, InvalidInput, NotFound, ServiceError
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
+from vault_service.services.crypto_ports import Fingerprinting
 from vault_service.services.honeytokens import Honeytokens
-from vault_service.services.ports import Fingerprinting, Transaction, UnitOfWork
+from vault_service.services.ports import Transaction, UnitOfWork
 from vault_service.services.views import CustomerProfile, CustomerView, TokenView, stored_view
 
 MAX_ITEMS: Final = 1000

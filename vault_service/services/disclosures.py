@@ -28,17 +28,12 @@ from vault_service.errors import Conflict, InvalidInput, NotFound, Problem
 from vault_service.ledger.entries import Event, commit, new_salt
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
+from vault_service.services.disclosure_ports import DecisionRow, DisclosureRow, NewDisclosure
 from vault_service.services.documents import Documents
 from vault_service.services.evidence_ports import DocumentRow
 from vault_service.services.honeytokens import Honeytokens
-from vault_service.services.ports import (
-    DecisionRow,
-    DisclosureRow,
-    NewDisclosure,
-    OutboxEntry,
-    Transaction,
-    UnitOfWork,
-)
+from vault_service.services.outbox_ports import OutboxEntry
+from vault_service.services.ports import Transaction, UnitOfWork
 from vault_service.services.recipients import RecipientRecords
 from vault_service.services.token_claims import PACKAGE, Bound, Grant
 from vault_service.services.views import DecisionView, DisclosurePage, DisclosureView

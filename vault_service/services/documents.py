@@ -14,7 +14,7 @@ import msgspec
 from keys.envelope import Context, open_, seal
 from keys.errors import CiphertextRejected
 from vault_service.errors import ServiceError
-from vault_service.services.ports import DataKeys, Sealed, Unwrapping
+from vault_service.services.crypto_ports import DataKeys, Sealed, Unwrapping
 
 KEK: Final = "evidence"
 _VERSION: Final = 1

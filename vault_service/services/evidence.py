@@ -32,16 +32,12 @@ from vault_service.errors import Conflict, Forbidden, InvalidInput, NotFound
 from vault_service.ledger.entries import Event, commit, new_salt
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
+from vault_service.services.crypto_ports import DataKeys, Unwrapping
+from vault_service.services.disclosure_ports import DisclosureRow
 from vault_service.services.disclosures import DETAILS, state_now
 from vault_service.services.documents import KEK, Documents, DocumentUnreadable
 from vault_service.services.evidence_ports import AccessRow, DocumentRow, NewDocument
-from vault_service.services.ports import (
-    DataKeys,
-    DisclosureRow,
-    Transaction,
-    UnitOfWork,
-    Unwrapping,
-)
+from vault_service.services.ports import Transaction, UnitOfWork
 
 # Larger than any order or report that a court sends, small enough to be kept in a row's chunks.
 MAX_DOCUMENT: Final = 10 * 1024 * 1024

@@ -21,17 +21,14 @@ from vault_service.ledger.entries import Event
 from vault_service.services import possession
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
+from vault_service.services.disclosure_ports import DisclosureRow, NewToken
 from vault_service.services.disclosure_token import DisclosureClaims, IssuedToken, TokenIssuer
 from vault_service.services.disclosures import state_now, told_grant
 from vault_service.services.dpop import Proof, ShownProof, missing
-from vault_service.services.ports import (
-    DisclosureRow,
-    MaskedRecord,
-    NewToken,
-    OutboxEntry,
-    UnitOfWork,
-)
+from vault_service.services.outbox_ports import OutboxEntry
+from vault_service.services.ports import UnitOfWork
 from vault_service.services.possession import Possession
+from vault_service.services.record_ports import MaskedRecord
 from vault_service.services.views import IssuedDisclosureToken
 
 # Decisions after which there is no grant, whatever the row of the request says.

@@ -25,9 +25,10 @@ from vault_service.ledger.entries import Event
 from vault_service.services import webhooks
 from vault_service.services.audit import Audit
 from vault_service.services.context import Stranger
+from vault_service.services.crypto_ports import Fingerprinting
 from vault_service.services.holders import holders
 from vault_service.services.modifications import Modifications
-from vault_service.services.ports import Fingerprinting, UnitOfWork
+from vault_service.services.ports import UnitOfWork
 from vault_service.services.proposals import ModificationDraft
 from vault_service.services.views import ModificationView
 

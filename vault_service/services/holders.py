@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from vault_service.domain.classes import DataClass
 from vault_service.domain.values import search_key
-from vault_service.services.ports import Fingerprinting, MaskedRecord, UnitOfWork
+from vault_service.services.crypto_ports import Fingerprinting
+from vault_service.services.ports import UnitOfWork
+from vault_service.services.record_ports import MaskedRecord
 
 
 def holders(

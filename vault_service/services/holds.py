@@ -21,10 +21,11 @@ from vault_service.errors import Conflict, Forbidden, InvalidInput, NotFound
 from vault_service.ledger.entries import Event, commit, new_salt
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
+from vault_service.services.crypto_ports import Sealed
 from vault_service.services.documents import Documents
 from vault_service.services.hold_ports import HoldRow, NewHold
 from vault_service.services.honeytokens import Honeytokens
-from vault_service.services.ports import Sealed, Transaction, UnitOfWork
+from vault_service.services.ports import Transaction, UnitOfWork
 
 MAX_PAGE: Final = 100
 MAX_TOKENS: Final = 1000

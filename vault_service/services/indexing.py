@@ -16,7 +16,8 @@ from typing import Final
 
 from keys.fingerprint import Fingerprint
 from vault_service.errors import Unavailable
-from vault_service.services.ports import Fingerprinting, Transaction, UnitOfWork
+from vault_service.services.crypto_ports import Fingerprinting
+from vault_service.services.ports import Transaction, UnitOfWork
 from vault_service.services.reindex_ports import Renewal
 
 # A version is learnt at the first try and used at the second; the third is for a switch meanwhile.

@@ -29,11 +29,13 @@ from vault_service.domain.mail_trust import Trust, domain_of, judge
 from vault_service.domain.modifications import Source, Unassigned
 from vault_service.errors import InvalidInput
 from vault_service.services.communications import MAX_COMMUNICATION, Communications, Delivery
+from vault_service.services.crypto_ports import Fingerprinting
 from vault_service.services.holders import holders
 from vault_service.services.mail_answers import MailAnswers
 from vault_service.services.modifications import Modifications
-from vault_service.services.ports import Fingerprinting, MaskedRecord, UnitOfWork
+from vault_service.services.ports import UnitOfWork
 from vault_service.services.proposals import ModificationDraft
+from vault_service.services.record_ports import MaskedRecord
 
 ACTOR: Final = "intake"
 # Deliveries to any of the company's mailboxes are one: a message to two of them is one message.

@@ -10,7 +10,8 @@ from vault_service.errors import Conflict, InvalidInput, NotFound
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
-from vault_service.services.ports import OutboxEntry, Transaction, UnitOfWork
+from vault_service.services.outbox_ports import OutboxEntry
+from vault_service.services.ports import Transaction, UnitOfWork
 
 # More than this are no one customer, and would make one page of many people's data.
 MAX_FAMILY: Final = 20

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from keys.data_keys import WrappedKey
 from vault_service.services.binding_ports import Binding
-
-if TYPE_CHECKING:
-    from vault_service.services.ports import MaskedRecord
+from vault_service.services.record_ports import MaskedRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

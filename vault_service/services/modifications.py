@@ -23,20 +23,14 @@ from vault_service.ledger.entries import Event
 from vault_service.services import changes, webhooks
 from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.context import Caller
+from vault_service.services.crypto_ports import DataKeys, Fingerprinting
 from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.modification_ports import (
     ModificationRow,
     NewModification,
     ProposedValue,
 )
-from vault_service.services.ports import (
-    DataKeys,
-    Fingerprinting,
-    MaskedRecord,
-    RowRefused,
-    Transaction,
-    UnitOfWork,
-)
+from vault_service.services.ports import RowRefused, Transaction, UnitOfWork
 from vault_service.services.proposals import (
     FloorRaised,
     ModificationDraft,
@@ -47,6 +41,7 @@ from vault_service.services.proposals import (
     bound,
     check_floor,
 )
+from vault_service.services.record_ports import MaskedRecord
 from vault_service.services.views import ModificationPage, ModificationView
 
 MAX_ITEMS: Final = 100

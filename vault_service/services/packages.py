@@ -17,7 +17,8 @@ import structlog
 
 from vault_service.errors import DisclosureRefused, InvalidInput, ServiceError
 from vault_service.services import recipient_keys
-from vault_service.services.ports import DisclosureRow, Transaction
+from vault_service.services.disclosure_ports import DisclosureRow
+from vault_service.services.ports import Transaction
 from vault_service.services.recipient_keys import RecipientKey
 from vault_service.services.token_claims import PACKAGE
 from vault_service.services.views import Receipt, Revealed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,3 +24,21 @@ class AdoptionRow:
     name: str
     adopted_at: datetime
     until: datetime | None
+
+
+class Policies(Protocol):
+    """Policy versions that were in force."""
+
+    def adopt(self, version: str, name: str, body: str) -> bool:
+        """Keep a version, which is in force from now on; False when it was in force already."""
+
+    def body(self, version: str) -> str | None:
+        """The text of a version."""
+
+    def adoptions(
+        self, *, version: str | None = None, before: int | None = None, limit: int
+    ) -> list[AdoptionRow]:
+        """Versions as they came into force, newest first: of one version, and before a number."""
+
+    def bodies(self, *, before: datetime) -> list[str]:
+        """The texts of the versions that were in force before an instant, oldest first."""

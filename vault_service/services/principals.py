@@ -19,7 +19,8 @@ from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.authentication import hash_secret
 from vault_service.services.context import Caller
-from vault_service.services.ports import ApiKeyRow, PrincipalRow, Transaction, UnitOfWork
+from vault_service.services.ports import Transaction, UnitOfWork
+from vault_service.services.principal_ports import ApiKeyRow, PrincipalRow
 from vault_service.services.views import IssuedKey, KeyView, PrincipalView
 
 NAME_LENGTH: Final = 100

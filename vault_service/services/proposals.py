@@ -22,9 +22,10 @@ from vault_service.domain.modifications import Source, Unassigned
 from vault_service.domain.values import Value, parse
 from vault_service.errors import InvalidInput, NotFound, ServiceError
 from vault_service.services import bindings
+from vault_service.services.crypto_ports import DataKeys, Fingerprinting
 from vault_service.services.indexing import Indexing
 from vault_service.services.modification_ports import Identified, NewModification, ProposedValue
-from vault_service.services.ports import DataKeys, Fingerprinting, Transaction, UnitOfWork
+from vault_service.services.ports import Transaction, UnitOfWork
 
 TICKET_LENGTH: Final = 200
 

@@ -20,16 +20,13 @@ from vault_service.errors import InvalidInput, NotFound, ServiceError, Unavailab
 from vault_service.ledger.entries import Event
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
+from vault_service.services.crypto_ports import Fingerprinting
 from vault_service.services.gather import apart
 from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.modification_ports import VersionRow
-from vault_service.services.ports import (
-    Fingerprinting,
-    MaskedRecord,
-    OutboxEntry,
-    Transaction,
-    UnitOfWork,
-)
+from vault_service.services.outbox_ports import OutboxEntry
+from vault_service.services.ports import Transaction, UnitOfWork
+from vault_service.services.record_ports import MaskedRecord
 from vault_service.services.reindex_ports import FingerprintOutdated
 from vault_service.services.unusual import Unusual
 from vault_service.services.views import TokenPage, TokenView, VersionView, stored_view

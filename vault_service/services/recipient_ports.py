@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from vault_service.services.ports import Sealed
+from vault_service.services.crypto_ports import Sealed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from typing import Final
 
 from vault_service.domain.tokens import bucket_of
 from vault_service.services import bindings
-from vault_service.services.ports import MaskedRecord, NewRecord, Transaction
+from vault_service.services.ports import Transaction
+from vault_service.services.record_ports import MaskedRecord, NewRecord
 from vault_service.services.reindex_ports import FingerprintOutdated
 
 FIRST_VERSION: Final = 1

@@ -32,13 +32,9 @@ from vault_service.ledger.entries import Event
 from vault_service.services import bindings
 from vault_service.services.alarms import Alarms
 from vault_service.services.audit import Audit, new_entry_id
-from vault_service.services.ports import (
-    DataKeys,
-    SealedRecord,
-    Transaction,
-    UnitOfWork,
-    Unwrapping,
-)
+from vault_service.services.crypto_ports import DataKeys, Unwrapping
+from vault_service.services.ports import Transaction, UnitOfWork
+from vault_service.services.record_ports import SealedRecord
 from vault_service.services.reencryption_ports import Ended, Resealed, Shard
 
 ACTOR: Final = "reencryption"

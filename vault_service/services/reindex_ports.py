@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from keys.rotation import Begun
+from vault_service.services.record_ports import SealedRecord
 from vault_service.services.rotation_ports import KeyReader
-
-if TYPE_CHECKING:  # `ports` has this module's repository among its own
-    from keys.rotation import Begun
-    from vault_service.services.ports import SealedRecord
 
 # Parts of a table that statements look through, so that none runs long: 16 buckets each.
 SHARDS = 64

@@ -43,13 +43,9 @@ from vault_service.ledger.entries import Event
 from vault_service.services import bindings
 from vault_service.services.alarms import Alarms
 from vault_service.services.audit import Audit
-from vault_service.services.ports import (
-    Fingerprinting,
-    SealedRecord,
-    Transaction,
-    UnitOfWork,
-    Unwrapping,
-)
+from vault_service.services.crypto_ports import Fingerprinting, Unwrapping
+from vault_service.services.ports import Transaction, UnitOfWork
+from vault_service.services.record_ports import SealedRecord
 from vault_service.services.reindex_ports import SHARDS, IndexedRecord, IndexKeys, Reindexed
 from vault_service.services.rotation_ports import Reason, RotationRow, RotationState
 from vault_service.services.rotation_work import HALTED, certificate

@@ -19,7 +19,7 @@ import msgspec
 from keys.fingerprint import Fingerprint
 from vault_service.domain import tokens
 from vault_service.errors import Conflict, Forbidden, InvalidInput, NotFound, ServiceError
-from vault_service.services.ports import StoredAnswer
+from vault_service.services.idempotency_ports import StoredAnswer
 from vault_service.services.views import TokenizeAnswer, TokenView
 
 # The fingerprint class whose key binds bodies.

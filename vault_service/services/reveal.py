@@ -48,6 +48,8 @@ from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.budgets import Budgets, Charge
 from vault_service.services.contents import Contents
 from vault_service.services.context import Caller
+from vault_service.services.crypto_ports import Unwrapping
+from vault_service.services.disclosure_ports import DisclosureRow, UseClaim
 from vault_service.services.disclosure_token import DisclosureClaims, TokenVerifier
 from vault_service.services.disclosures import state_now, told_bound, told_grant
 from vault_service.services.dpop import Proof, ShownProof, missing
@@ -55,18 +57,12 @@ from vault_service.services.gather import apart
 from vault_service.services.honeytokens import Honeytokens
 from vault_service.services.lanes import Lanes
 from vault_service.services.log_guard import LogGuard
+from vault_service.services.outbox_ports import OutboxEntry
 from vault_service.services.packages import packed, sealing_keys
-from vault_service.services.ports import (
-    DisclosureRow,
-    OutboxEntry,
-    SealedRecord,
-    Transaction,
-    UnitOfWork,
-    Unwrapping,
-    UseClaim,
-)
+from vault_service.services.ports import Transaction, UnitOfWork
 from vault_service.services.possession import Possession, spend
 from vault_service.services.recipient_keys import RecipientKey
+from vault_service.services.record_ports import SealedRecord
 from vault_service.services.token_claims import PACKAGE
 from vault_service.services.unusual import Unusual
 from vault_service.services.views import Receipt, RevealAnswer, Revealed, RevealedContent

@@ -269,3 +269,15 @@ class KeyRotator(KeyReader, Protocol):
             VaultUnavailable: it may or may not have been done.
         """
         ...
+
+
+class KeyFloors(Protocol):
+    """The lowest KEK version that a write may carry."""
+
+    def get(self) -> dict[str, int]:
+        """All floors by key."""
+        ...
+
+    def put(self, key: str, min_version: int) -> None:
+        """Set a floor; never lowers one."""
+        ...

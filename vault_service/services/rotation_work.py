@@ -32,7 +32,8 @@ from vault_service.services.alarms import Alarms
 from vault_service.services.audit import Audit
 from vault_service.services.key_census import KeyCensus
 from vault_service.services.key_rotation import KeyRotation
-from vault_service.services.ports import OutboxEntry, Transaction, UnitOfWork
+from vault_service.services.outbox_ports import OutboxEntry
+from vault_service.services.ports import Transaction, UnitOfWork
 from vault_service.services.rewrapping import ACTOR, Rewrapping
 from vault_service.services.rotation_ports import KeyRotator, Reason, RotationRow, RotationState
 from vault_service.services.rotations import ask

@@ -33,20 +33,13 @@ from vault_service.ledger.entries import Event
 from vault_service.services import bindings, replay
 from vault_service.services.audit import Audit, new_entry_id
 from vault_service.services.context import Caller
+from vault_service.services.crypto_ports import DataKeys, Fingerprinting
 from vault_service.services.gather import apart
 from vault_service.services.indexing import Indexing
 from vault_service.services.lanes import LARGE, Lanes
-from vault_service.services.ports import (
-    DataKeys,
-    Fingerprinting,
-    MaskedRecord,
-    NewRecord,
-    OutboxEntry,
-    RowRefused,
-    TokenTaken,
-    Transaction,
-    UnitOfWork,
-)
+from vault_service.services.outbox_ports import OutboxEntry
+from vault_service.services.ports import RowRefused, Transaction, UnitOfWork
+from vault_service.services.record_ports import MaskedRecord, NewRecord, TokenTaken
 from vault_service.services.record_writing import (
     FIRST_VERSION,
     FloorRaised,

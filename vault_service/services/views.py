@@ -10,7 +10,7 @@ import msgspec
 
 from vault_service.domain.instruments import Instrument
 from vault_service.errors import ServiceError
-from vault_service.services.ports import MaskedRecord
+from vault_service.services.record_ports import MaskedRecord
 
 
 class TokenView(msgspec.Struct, frozen=True, kw_only=True):

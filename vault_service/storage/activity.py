@@ -14,7 +14,7 @@ from vault_service.domain.activity import MARK_BYTES, month_of
 from vault_service.domain.classes import DataClass
 from vault_service.domain.tokens import segment_place
 from vault_service.services.activity_ports import NewSegment, SegmentHead
-from vault_service.services.ports import MaskedRecord, SealedRecord
+from vault_service.services.record_ports import MaskedRecord, SealedRecord
 from vault_service.storage.bindings import binding
 from vault_service.storage.session import Row, Session
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from vault_service.services.ports import CustomerRow
+from vault_service.services.customer_ports import CustomerRow
 from vault_service.storage import arrays
 from vault_service.storage.session import Session
 

@@ -14,12 +14,12 @@ from typing import Final
 from keys.data_keys import WrappedKey
 from vault_service.domain.tokens import bucket_from_disclosure_id
 from vault_service.errors import NotFound
-from vault_service.services.ports import (
+from vault_service.services.crypto_ports import Sealed
+from vault_service.services.disclosure_ports import (
     DecisionRow,
     DisclosureRow,
     NewDisclosure,
     NewToken,
-    Sealed,
     UseClaim,
 )
 from vault_service.storage import arrays

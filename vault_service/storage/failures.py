@@ -14,7 +14,8 @@ import psycopg
 from sqlalchemy import exc as sqlalchemy_errors
 
 from vault_service.errors import ServiceError, Unavailable
-from vault_service.services.ports import RowRefused, TokenTaken
+from vault_service.services.ports import RowRefused
+from vault_service.services.record_ports import TokenTaken
 
 # Seconds that a caller is asked to wait: a crashed server restarts in a few, a rival transaction
 # is over in a fraction of one.

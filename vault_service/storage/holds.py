@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from keys.data_keys import WrappedKey
+from vault_service.services.crypto_ports import Sealed
 from vault_service.services.hold_ports import HoldRow, NewHold
-from vault_service.services.ports import Sealed
 from vault_service.storage.session import Row, Session
 
 _COLUMNS: Final = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from vault_service.services.ports import StoredAnswer
+from vault_service.services.idempotency_ports import StoredAnswer
 from vault_service.storage.session import Session
 
 # ON CONFLICT DO NOTHING waits for a rival that has inserted the same key and not ended yet, in

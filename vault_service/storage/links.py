@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from vault_service.services.modification_ports import Family
-from vault_service.services.ports import MaskedRecord
+from vault_service.services.record_ports import MaskedRecord
 from vault_service.storage.records import LIVE, MASKED, masked_record
 from vault_service.storage.session import Session
 

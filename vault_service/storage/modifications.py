@@ -20,7 +20,7 @@ from vault_service.services.modification_ports import (
     ProposedValue,
     VersionRow,
 )
-from vault_service.services.ports import MaskedRecord
+from vault_service.services.record_ports import MaskedRecord
 from vault_service.storage.records import LIVE, MASKED, masked_record
 from vault_service.storage.session import Row, Session
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from vault_service.services.ports import OutboxEntry
+from vault_service.services.outbox_ports import OutboxEntry
 from vault_service.storage import arrays
 from vault_service.storage.session import Session
 

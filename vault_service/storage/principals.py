@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from vault_service.services.ports import ApiKeyRow, Credential, PrincipalRow
+from vault_service.services.principal_ports import ApiKeyRow, Credential, PrincipalRow
 from vault_service.storage.session import Row, Session
 from vault_service.storage.tables.principals import api_keys, principals
 

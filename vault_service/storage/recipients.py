@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from keys.data_keys import WrappedKey
-from vault_service.services.ports import Sealed
+from vault_service.services.crypto_ports import Sealed
 from vault_service.services.recipient_ports import NewRecipient, RecipientRow
 from vault_service.storage.session import Row, Session
 

@@ -15,7 +15,12 @@ from typing import Final
 import msgspec
 
 from keys.data_keys import WrappedKey
-from vault_service.services.ports import MaskedRecord, NewRecord, SealedRecord, UpsertedRecord
+from vault_service.services.record_ports import (
+    MaskedRecord,
+    NewRecord,
+    SealedRecord,
+    UpsertedRecord,
+)
 from vault_service.services.reindex_ports import FingerprintOutdated
 from vault_service.storage import arrays
 from vault_service.storage.activity import masked_segments, sealed_segments

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from vault_service.domain.tokens import BUCKETS, segment_place
-from vault_service.services.ports import SealedRecord
+from vault_service.services.record_ports import SealedRecord
 from vault_service.services.reencryption_ports import Ended, Resealed, Shard
 from vault_service.storage.activity import SEALED_SEGMENT, sealed_segment
 from vault_service.storage.bindings import BEFORE_ALL, EPOCH
