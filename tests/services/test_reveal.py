@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from keys.envelope import seal
 from keys.errors import VaultUnavailable
 from tests.support.faults import FaultyUnitOfWork, Hooked, Unwraps, rebuilt
 from tests.support.whole import NOWHERE, Stage, card, draft, refusal, soon, standing
@@ -21,9 +23,10 @@ from vault_service.errors import (
     Unavailable,
 )
 from vault_service.ledger.entries import Event, Outcome
-from vault_service.services.reveal import ValueUnreadable, _use, _Work
+from vault_service.services import tokenization
+from vault_service.services.reveal import RevealRequest, ValueUnreadable, _use, _Work
 from vault_service.services.tokenization import TokenizeItem
-from vault_service.services.views import Revealed
+from vault_service.services.views import RevealAnswer, Revealed
 
 
 @pytest.fixture
@@ -252,8 +255,6 @@ def test_a_standing_grant_counts_down(stage: Stage, token: str) -> None:
 
 def test_one_batch_spends_each_token_once(stage: Stage, token: str) -> None:
     """The same token and several of one grant, gathered into one batch."""
-    from vault_service.services.reveal import RevealRequest
-
     grant = stage.granted(standing(token, uses=2))
     tokens = [stage.token(grant.id) for _ in range(3)]
     asked = [
@@ -327,8 +328,6 @@ def test_nothing_is_opened_without_a_committed_use(stage: Stage) -> None:
     """Whatever went wrong before, an answer without a commit is an error."""
     from datetime import UTC, datetime
 
-    from vault_service.services.reveal import RevealRequest
-
     asked = RevealRequest(
         caller=stage.caller("requester"), token="t", tokens=(NOWHERE,), fields=None
     )
@@ -338,7 +337,8 @@ def test_nothing_is_opened_without_a_committed_use(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["class = 'shoe_size'", "kek = 'evidence'", "kek = 'no-such-key'"]
+    "change",
+    ["class = 'shoe_size'", "kek = 'evidence'", "kek = 'no-such-key'", "version = -1"],
 )
 def test_a_row_out_of_joint_does_not_fail_its_neighbours(
     stage: Stage, customer: str, token: str, change: str
@@ -350,6 +350,60 @@ def test_a_row_out_of_joint_does_not_fail_its_neighbours(
     answer = stage.reveal(disclosure_token, token, other, fields=("number",))
     assert [type(each) for each in answer.results] == [Revealed, ValueUnreadable]
     stage.sql("DELETE FROM records WHERE token = %s", [other])
+
+
+def company(stage: Stage, *tokens: tuple[str, ...]) -> list[RevealRequest]:
+    """A call for each of these, as if they had come together."""
+    caller = stage.caller("requester")
+    return [
+        RevealRequest(caller=caller, token=holder(stage, *each), tokens=each) for each in tokens
+    ]
+
+
+@pytest.fixture
+def formless(stage: Stage, customer: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A token whose value has no form: whoever wrote it had every right to, and it opens."""
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            tokenization, "seal", lambda key, _plain, context: seal(key, b"no JSON", context)
+        )
+        token = stage.card(customer, "5555555555554444")
+    yield token
+    stage.sql("DELETE FROM records WHERE token = %s", [token])
+
+
+def test_a_value_without_a_form_is_told_alone(stage: Stage, token: str, formless: str) -> None:
+    """Its neighbours are told, in its call and in those that came with it; every use is spent."""
+    asked = company(stage, (formless, token), (token,), (formless,))
+    with stage.told() as entries:
+        answers = [stage.reveals.submit_many(asked), stage.reveals.submit_many(asked)]
+    codes = [
+        [getattr(each, "code", None) for each in answer.results]
+        for answer in answers[0]
+        if isinstance(answer, RevealAnswer)
+    ]
+    assert codes == [["value_unreadable", None], [None], ["value_unreadable"]]
+    assert [getattr(each, "code", None) for each in answers[1]] == ["disclosure_spent"] * 3
+    assert [entry.event for entry in entries].count(Event.REVEAL_ALLOWED) == 3
+    alarms = [entry.tokens for entry in entries if entry.event is Event.ALARM_RAISED]
+    assert alarms == [(formless,)] * 2
+
+
+class _Dies:
+    """Alarms that cannot be raised, for a reason that nobody has foreseen."""
+
+    def raise_now(self, *_: object, **__: object) -> None:
+        """Die."""
+        raise ZeroDivisionError
+
+
+def test_an_answer_that_fails_fails_alone(stage: Stage, token: str, formless: str) -> None:
+    """What goes wrong after the commit is one caller's; his use is spent."""
+    asked = company(stage, (token,), (formless,))
+    with stage.told(Event.REVEAL_ALLOWED) as entries:
+        answers = rebuilt_reveal(stage, alarms=_Dies()).submit_many(asked)
+    assert [type(each) for each in answers] == [RevealAnswer, ZeroDivisionError]
+    assert len(entries) == 2
 
 
 def test_a_grant_that_ends_while_it_is_used_reveals_nothing(stage: Stage, token: str) -> None:

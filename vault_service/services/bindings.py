@@ -56,7 +56,12 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def leaf(token: str, version: int, wrapped: WrappedKey, envelope_hash: bytes) -> bytes:
-    """The leaf of one record; `envelope_hash` is the SHA-256 of its envelope."""
+    """The leaf of one record; `envelope_hash` is the SHA-256 of its envelope.
+
+    No record has a version below zero; a row that was changed so has a leaf that no entry has.
+    """
+    if version < 0:
+        return merkle.leaf_hash(b"")
     return merkle.leaf_hash(
         _LEAF_HEAD + lp(token, version, wrapped.kek, wrapped.ciphertext, envelope_hash)
     )

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, cast
 
+import structlog
+
 from keys.envelope import Context, open_
 from keys.errors import CiphertextRejected
 from keys.secret import Secret
@@ -74,6 +76,8 @@ CALLS: Final = 64
 MANY: Final = 32
 ACTOR: Final = "reveal"
 _CLASSES: Final[Mapping[str, DataClass]] = {each.value: each for each in RULES}
+
+_log = structlog.get_logger(__name__)
 
 
 class ValueUnreadable(ServiceError):
@@ -314,7 +318,7 @@ class Reveal:
         self._verify(works)
         self._unwrap([work for work in works if work.refusal is None])
         now = self._consume(works)
-        return [work.refusal or self._open(work, now) for work in works]
+        return [work.refusal or self._answer(work, now) for work in works]
 
     # ------------------------------------------------------------ steps 1 and 2
 
@@ -526,14 +530,18 @@ class Reveal:
 
     # ------------------------------------------------------------ step 5
 
+    def _answer(self, work: _Work, now: datetime) -> RevealAnswer | Exception:
+        """What a call is answered. The uses of all are spent: what fails here fails one alone."""
+        try:
+            return self._open(work, now)
+        except Exception as error:  # noqa: BLE001 -- raised again in whose call it is
+            return outcome(error)
+
     def _open(self, work: _Work, now: datetime) -> RevealAnswer | Exception:
         grant = work.grant
         if grant is None or work.granted is None:  # nothing is opened without a committed use
             return Unavailable("the use was not committed", code="internal_error")
-        results = [
-            self._contents(work, token) if work.asked.streamed else self._value(work, token)
-            for token in work.asked.tokens
-        ]
+        results = [self._result(work, token) for token in work.asked.tokens]
         broken = [
             token
             for token, result in zip(work.asked.tokens, results, strict=True)
@@ -559,6 +567,13 @@ class Reveal:
             return Unavailable("there is no key to seal with", code="internal_error")
         package = packed(work.seals_for, zip(work.asked.tokens, results, strict=True), receipt)
         return RevealAnswer(results=(), receipt=receipt, package=package, nonce=nonce)
+
+    def _result(self, work: _Work, token: str) -> Revealed | ServiceError:
+        try:
+            return self._contents(work, token) if work.asked.streamed else self._value(work, token)
+        except Exception as error:  # noqa: BLE001 -- one value's, whatever is wrong with its row
+            _log.error("a value failed to open", exc_info=error)
+            return _unreadable()
 
     def _contents(self, work: _Work, token: str) -> Revealed | ServiceError:
         """What opens a communication when it is sent; there is one, or the call was refused."""
