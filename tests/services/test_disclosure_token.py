@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keys.errors import Outage, VaultUnavailable
 from vault_service.domain.disclosures import Scope
 from vault_service.errors import DisclosureRefused, ProofRefused
 from vault_service.ledger import canonical
@@ -651,19 +653,30 @@ def test_unknown_versions_do_not_hammer_vault() -> None:
 def test_the_next_version_is_found_at_once() -> None:
     """A token signed a moment after a rotation is good, however fresh the keys are."""
     ring = Keyring()
-    clock = Clock()
-    waits: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        waits.append(seconds)
-        clock.time += seconds
-
-    keys = TokenKeys(ring, max_age=300, min_interval=5, clock=clock, sleep=sleep)
+    keys, clock = _keys(ring)
     assert keys.get(1) is not None
+    clock.time += 0.01
     ring.rotate()
     assert keys.get(2) is not None
     assert keys.get(4) is None
-    assert (waits, ring.fetched) == ([pytest.approx(0.2)], 2)
+    assert ring.fetched == 2
+
+
+def test_made_up_next_versions_hold_nobody_up() -> None:
+    """They are looked up five times a second; none waits for that, and a new key is found then."""
+    ring = Keyring()
+    keys, clock = _keys(ring)
+    began = time.monotonic()
+    for _ in range(100):
+        assert keys.get(2) is None
+        assert keys.get(1) is not None
+        clock.time += 0.01
+    assert ring.fetched == 6
+    assert time.monotonic() - began < 0.2
+    ring.rotate()
+    clock.time += 0.2
+    assert keys.get(2) is not None
+    assert ring.fetched == 7
 
 
 def test_a_new_version_is_found_and_an_old_one_kept() -> None:
@@ -702,32 +715,44 @@ def test_a_withdrawn_version_stops_counting() -> None:
     assert keys.newest() == 2
 
 
-class Away(Exception):
-    """Stands for an answer that does not come."""
+class Leaving(Keyring):
+    """A keyring that is away when told."""
+
+    away = False
+
+    def public_keys(self) -> Mapping[int, bytes]:
+        """All public keys, or nothing."""
+        found = super().public_keys()
+        if self.away:
+            raise VaultUnavailable(reason=Outage.SEALED)
+        return found
 
 
 def test_keys_that_cannot_be_fetched_are_not_refused_but_told() -> None:
     """While the source is away known keys work until too old, and the failure passes through."""
-    ring = Keyring()
+    ring = Leaving()
     keys, clock = _keys(ring)
     assert keys.get(1) is not None
-    down = True
-
-    def public_keys() -> Mapping[int, bytes]:
-        if down:
-            raise Away
-        return Keyring.public_keys(ring)
-
-    ring.public_keys = public_keys  # type: ignore[method-assign]
+    ring.away = True
     clock.time += 100
     assert keys.get(1) is not None
-    with pytest.raises(Away):
-        keys.get(2)
+    errors = []
+    for version in (2, 2, 7):
+        with pytest.raises(VaultUnavailable) as caught:
+            keys.get(version)
+        errors.append(caught.value)
+    assert {each.reason for each in errors} == {Outage.SEALED}
+    assert len({id(each) for each in errors}) == 3
+    assert ring.fetched == 2
     clock.time += 201
-    with pytest.raises(Away):
-        keys.get(1)
-    down = False
+    for _ in range(3):
+        with pytest.raises(VaultUnavailable):
+            keys.get(1)
+    assert ring.fetched == 3
+    ring.away = False
+    clock.time += 0.2
     assert keys.get(1) is not None
+    assert keys.get(7) is None
 
 
 def test_no_key_at_all_is_told() -> None:
@@ -779,7 +804,6 @@ def test_the_published_keys_are_a_jwks() -> None:
 def test_many_threads_fetch_once() -> None:
     """Threads that find no keys at the same moment cause one fetch."""
     import threading
-    import time
 
     class Slow(Keyring):
         def public_keys(self) -> Mapping[int, bytes]:

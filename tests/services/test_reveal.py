@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,8 +24,10 @@ from vault_service.errors import (
     NotFound,
     Unavailable,
 )
+from vault_service.ledger import canonical
 from vault_service.ledger.entries import Event, Outcome
 from vault_service.services import tokenization
+from vault_service.services.disclosure_token import PublicKeys, TokenKeys, TokenVerifier
 from vault_service.services.reveal import RevealRequest, ValueUnreadable, _use, _Work
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.services.views import RevealAnswer, Revealed
@@ -314,6 +318,36 @@ def test_an_unknown_commit_reveals_nothing_and_counts_as_spent(stage: Stage, tok
     assert error.code == "commit_unknown"
     again = refusal(lambda: ask(stage, broken, disclosure_token, token), DisclosureRefused)
     assert again.code == "disclosure_spent"
+
+
+class _LooksOnce:
+    """Public keys that can be read once; then whoever may read them is away."""
+
+    def __init__(self, real: PublicKeys) -> None:
+        self.real: PublicKeys | None = real
+
+    def public_keys(self) -> Mapping[int, bytes]:
+        """Read them, or not."""
+        real, self.real = self.real, None
+        if real is None:
+            raise VaultUnavailable
+        return real.public_keys()
+
+
+def test_a_key_that_cannot_be_looked_up_is_one_callers(stage: Stage, token: str) -> None:
+    """Who names it is told of an outage, in no entry; who came with him is told his value."""
+    source = _LooksOnce(stage.reveals._verifier._keys._source)
+    use_case = rebuilt_reveal(stage, verifier=TokenVerifier(TokenKeys(source)))
+    good, bad = company(stage, (token,), (token,))
+    header = {"alg": "Ed25519", "kid": "disclosure-token:99", "typ": "disclosure+jwt"}
+    head = base64.urlsafe_b64encode(canonical.serialise(header)).decode().rstrip("=")
+    forged = f"{head}.{(bad.token or '').partition('.')[2]}"
+    with stage.told() as entries:
+        answers = use_case.submit_many(
+            [replace(bad, token=forged), good, replace(bad, token=forged)]
+        )
+    assert [type(each) for each in answers] == [VaultUnavailable, RevealAnswer, VaultUnavailable]
+    assert {entry.event for entry in entries} == {Event.REVEAL_ALLOWED, Event.DISCLOSURE_SPENT}
 
 
 def test_a_key_that_does_not_unwrap_is_told_alone(stage: Stage, token: str) -> None:

@@ -27,7 +27,7 @@ from typing import Final, cast
 import structlog
 
 from keys.envelope import Context, open_
-from keys.errors import CiphertextRejected
+from keys.errors import CiphertextRejected, KeysError
 from keys.secret import Secret
 from vault_service.domain import tokens as names
 from vault_service.domain.actors import Action
@@ -128,7 +128,7 @@ class _Work:
     said: dict[str, tuple[SealedRecord, bindings.Claim]] = field(default_factory=dict, repr=False)
     granted: DisclosureRow | None = None
     seals_for: RecipientKey | None = None
-    refusal: ServiceError | None = None
+    refusal: ServiceError | KeysError | None = None
     _told: dict[DataClass, tuple[str, ...]] = field(default_factory=dict)
 
     def told(self, data_class: DataClass) -> tuple[str, ...]:
@@ -341,7 +341,8 @@ class Reveal:
                         issuer=self._issuer,
                         proven_key=work.proof.thumbprint if work.proof else None,
                     )
-                except DisclosureRefused as refusal:
+                except (DisclosureRefused, KeysError) as refusal:
+                    # Where it names a key that nobody can look up now, the others' are known.
                     work.refusal = outcome(refusal)
             live = [(work, work.claims) for work in works if work.claims is not None]
             grants = tx.disclosures.grants(
@@ -484,7 +485,7 @@ class Reveal:
             )
 
     def _entries(self, work: _Work, now: datetime) -> list[OutboxEntry]:
-        if _asks_for_nonce(work.refusal):
+        if _asks_for_nonce(work.refusal) or isinstance(work.refusal, KeysError):
             return []
         jti = {"jti": work.claims.jti} if work.claims else {}
         if work.refusal is not None or work.granted is None:
@@ -620,7 +621,7 @@ def _substituted() -> KeySubstituted:
     return KeySubstituted("the ledger tells of another key; an alarm was raised")
 
 
-def _asks_for_nonce(refusal: ServiceError | None) -> bool:
+def _asks_for_nonce(refusal: ServiceError | KeysError | None) -> bool:
     """Whether this is how every caller learns the nonce: nothing was refused yet."""
     return refusal is not None and refusal.code == "use_dpop_nonce"
 

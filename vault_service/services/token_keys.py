@@ -1,15 +1,17 @@
 """The public keys that disclosure tokens are checked with, fetched from Vault and kept a while.
 
 A token names the version of its key. A version that is not known yet has just been made by a
-rotation, or never existed: the keys are fetched again, but only so often, so that a caller who
-makes up versions cannot make this service hammer Vault. The version after the newest is the only
-one that a rotation can have made a moment ago, so it is asked for sooner. Only public keys pass
-through here.
+rotation, or never existed: the keys are looked up again, but only so often, and nobody waits for
+the next time: else whoever makes up versions could have this service hammer Vault, and hold up
+those whose tokens are checked beside his. Meanwhile such versions are unknown. The version after
+the newest is the only one that a rotation can have made a moment ago, so it is looked up sooner.
+Only public keys pass through here.
 """
 
 from __future__ import annotations
 
 import base64
+import copy
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,11 +19,13 @@ from typing import Final, Protocol
 
 from joserfc.jwk import OKPKey
 
+from keys.errors import KeysError
+
 # A key that was withdrawn counts for at most this long, in seconds.
 MAX_AGE: Final = 300.0
-# Between two fetches for versions that turned out unknown, in seconds.
+# Between two look-ups of versions that are unknown, in seconds.
 MIN_INTERVAL: Final = 5.0
-# The same for the version after the newest; whoever names it waits so long.
+# The same where the version after the newest is one; and after a fetch that failed, another.
 NEXT_INTERVAL: Final = 0.2
 KEY_NAME: Final = "disclosure-token"
 ALGORITHM: Final = "Ed25519"
@@ -45,9 +49,8 @@ class TokenKeys:
     Args:
         source: asked for the keys.
         max_age: seconds after which they are fetched again.
-        min_interval: seconds between two fetches on account of an unknown version.
+        min_interval: seconds between two look-ups of unknown versions.
         clock: seconds, monotonic.
-        sleep: waits that many seconds.
     """
 
     def __init__(
@@ -57,17 +60,17 @@ class TokenKeys:
         max_age: float = MAX_AGE,
         min_interval: float = MIN_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._source = source
         self._max_age = max_age
         self._min_interval = min_interval
         self._clock = clock
-        self._sleep = sleep
         self._lock = threading.Lock()
         self._keys: Mapping[int, OKPKey] = {}
         self._raw: Mapping[int, bytes] = {}
         self._fetched: float | None = None
+        self._looked_up: float | None = None
+        self._failed: tuple[float, KeysError] | None = None
 
     def get(self, version: int) -> OKPKey | None:
         """The key of a version, or None if there is none.
@@ -76,13 +79,8 @@ class TokenKeys:
             VaultUnavailable: the keys are too old, or lack the version, and cannot be fetched.
         """
         self._refresh(self._max_age)
-        fetched = self._fetched
         if version not in self._keys:
-            self._refresh(self._min_interval)
-        is_next = version == max(self._keys, default=0) + 1
-        if is_next and fetched is not None and fetched == self._fetched:
-            self._sleep(max(0.0, NEXT_INTERVAL - (self._clock() - fetched)))
-            self._refresh(NEXT_INTERVAL)
+            self._look_up(version)
         return self._keys.get(version)
 
     def newest(self) -> int:
@@ -114,10 +112,37 @@ class TokenKeys:
             # Whoever waited here for another's fetch needs none of his own.
             if self._younger_than(age):
                 return
+            if self._failed is not None and self._clock() - self._failed[0] < NEXT_INTERVAL:
+                # Nor does he sit through the same failure, one after the other.
+                raise copy.copy(self._failed[1])
+            self._fetch()
+
+    def _look_up(self, version: int) -> None:
+        """Fetch the keys for the sake of a version that is unknown, unless that was done lately."""
+        with self._lock:
+            if version in self._keys:
+                return
+            # From the last look-up, not the last fetch: the keys may have been fetched for their
+            # age a moment before the rotation.
+            is_next = version == max(self._keys, default=0) + 1
+            pause = NEXT_INTERVAL if is_next else self._min_interval
+            now = self._clock()
+            if self._looked_up is None or now - self._looked_up >= pause:
+                self._looked_up = now
+                self._fetch()
+            elif self._failed is not None:
+                # It was not found to be unknown: nobody could look.
+                raise copy.copy(self._failed[1])
+
+    def _fetch(self) -> None:
+        """Fetch the keys. A failure leaves all as it was: their age goes on counting."""
+        try:
             raw = dict(self._source.public_keys())
-            keys = {version: _key(version, value) for version, value in raw.items()}
-            # A failed fetch leaves all as it was: the age of the keys goes on counting.
-            self._raw, self._keys, self._fetched = raw, keys, self._clock()
+        except KeysError as error:
+            self._failed = self._clock(), copy.copy(error)
+            raise
+        keys = {version: _key(version, value) for version, value in raw.items()}
+        self._raw, self._keys, self._fetched, self._failed = raw, keys, self._clock(), None
 
     def _younger_than(self, age: float) -> bool:
         fetched = self._fetched
