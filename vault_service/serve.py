@@ -37,7 +37,7 @@ from vault_service.settings import Settings, forget_headers
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from vault_service.bootstrap import Services
+    from vault_service.bootstrap.process import Services
     from vault_service.services.lifecycle import Lifecycle
 
 # Granian's own handlers would write past the filter of `logs`.
@@ -101,9 +101,10 @@ def build(settings: Settings) -> WSGIApplication:
     configure_logs(settings, "serve")
     # Not at the top: the parent never serves, so it loads neither SQL nor Vault clients, and the
     # metrics must find their folder in the environment when they are imported.
-    from vault_service import app, bootstrap  # noqa: PLC0415
+    from vault_service import app  # noqa: PLC0415
+    from vault_service.bootstrap import process  # noqa: PLC0415
 
-    services = bootstrap.build(settings)
+    services = process.build(settings)
     # A worker leaves through multiprocessing's exit, which runs no `atexit` function.
     Finalize(None, partial(leave, services), exitpriority=10)
     check_keys(services)

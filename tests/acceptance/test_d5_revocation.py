@@ -35,7 +35,7 @@ def test_d5_a_revoked_grant_reveals_nothing_on_the_next_request(stage: Stage, to
 
 def test_d5_revocation_acts_in_a_process_that_never_heard_of_it(stage: Stage, token: str) -> None:
     """Another process with services of its own keeps nothing that could outlive it."""
-    from vault_service.bootstrap import build
+    from vault_service.bootstrap.process import build
     from vault_service.settings import ProcessRole
 
     grant = stage.granted(standing(token))

@@ -18,7 +18,7 @@ from flask import Flask
 
 from tests.support.whole import ORDER, Stage
 from vault_service.app import create_app
-from vault_service.bootstrap import build
+from vault_service.bootstrap.process import build
 from vault_service.settings import ProcessRole
 
 TODAY = datetime.now(UTC).date()

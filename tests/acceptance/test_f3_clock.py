@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.signing import unpacked
 from tests.support.whole import Stage, draft, refusal, standing
-from vault_service.bootstrap import build
+from vault_service.bootstrap.process import build
 from vault_service.errors import Conflict, DisclosureRefused, InvalidInput, NotFound
 from vault_service.services.authentication import Shown
 from vault_service.services.tokenization import TokenizeItem

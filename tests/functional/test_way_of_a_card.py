@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.whole import Cast
-from vault_service.bootstrap import Services
+from vault_service.bootstrap.process import Services
 from vault_service.errors import Conflict, DisclosureRefused, Forbidden, ServiceError
 from vault_service.services.disclosures import DisclosureDraft
 from vault_service.services.tokenization import TokenizeItem, TokenizeRequest

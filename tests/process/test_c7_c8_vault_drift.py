@@ -16,7 +16,7 @@ from keys import inventory as key_inventory
 from tests.support.running import Running
 from tests.support.servers import VaultMount, VaultServer, fresh_mount
 from tests.support.whole import ROLES, admin_of
-from vault_service.bootstrap import INVENTORY_KEPT
+from vault_service.bootstrap.connections import INVENTORY_KEPT
 
 # Seconds: what readiness found is kept for one more.
 NOTICED: Final = INVENTORY_KEPT + 3.0

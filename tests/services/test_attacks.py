@@ -13,7 +13,7 @@ import pytest
 from tests.support.faults import Hooked, rebuilt
 from tests.support.racing import WriteJob, threads, together, write
 from tests.support.whole import NOBODY, Stage, card, draft, name, numbers, refusal, soon
-from vault_service.bootstrap import Services, build
+from vault_service.bootstrap.process import Services, build
 from vault_service.domain import tokens as names
 from vault_service.errors import InvalidInput, NotFound, ServiceError
 from vault_service.services.tokenization import TokenizeItem, TokenizeRequest

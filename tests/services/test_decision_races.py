@@ -19,7 +19,7 @@ import pytest
 from tests.process import campaign
 from tests.support.racing import threads
 from tests.support.whole import Stage, draft, present, refusal, standing
-from vault_service.bootstrap import Services, build
+from vault_service.bootstrap.process import Services, build
 from vault_service.domain.actors import Role
 from vault_service.errors import DisclosureRefused, ServiceError
 from vault_service.ledger.entries import Event

@@ -16,7 +16,7 @@ from tests.support.dpop import REVEAL, Holder, ath, holder_key, refused
 from tests.support.racing import threads
 from tests.support.signing import signed, unpacked
 from tests.support.whole import Stage, card, draft, refusal, standing
-from vault_service.bootstrap import build
+from vault_service.bootstrap.process import build
 from vault_service.domain.policy import Policy
 from vault_service.errors import DisclosureRefused, ProofRefused
 from vault_service.ledger.entries import Event

@@ -21,9 +21,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.support.whole import Stage, refusal
-from vault_service import bootstrap, logs
+from vault_service import logs
 from vault_service.app import create_app
-from vault_service.bootstrap import Services
+from vault_service.bootstrap.process import Services, build
 from vault_service.domain.usage import EVERY, INTERNAL, MOST_DOMAINS, NONE, OTHER, Site
 from vault_service.errors import Forbidden, InvalidInput, SettingsError, Unavailable
 from vault_service.services import usage as module
@@ -369,7 +369,7 @@ def test_without_the_library_nothing_is_counted(
     monkeypatch.setitem(sys.modules, "datasketches", None)
     settings = dataclasses.replace(stage.settings_for(ProcessRole.INGEST), usage_sites=WWW)
     with pytest.raises(SettingsError, match="library that counts"):
-        bootstrap.build(settings)
+        build(settings)
 
 
 # ---------------------------------------------------------------- over HTTP
@@ -384,7 +384,7 @@ def counting_services(stage: Stage) -> Iterator[Services]:
         usage_pages="/ /pricing",
         usage_rate_limit=1000,
     )
-    built = bootstrap.build(settings)
+    built = build(settings)
     yield built
     built.close()
 

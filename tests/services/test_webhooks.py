@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.receiver import Receiver, receiving
 from tests.support.whole import Stage, name, present
-from vault_service.bootstrap import build
+from vault_service.bootstrap.process import build
 from vault_service.errors import SettingsError
 from vault_service.outbound import HttpSender
 from vault_service.services import webhook_delivery, webhooks

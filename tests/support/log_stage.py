@@ -21,7 +21,7 @@ from keys import inventory as key_inventory
 from keys.signature import verify_ed25519
 from tests.support.servers import Database, VaultMount
 from tests.support.whole import ROLES, admin_of, present
-from vault_service.bootstrap import Services, build
+from vault_service.bootstrap.process import Services, build
 from vault_service.domain.actors import Principal, Role
 from vault_service.errors import NotFound
 from vault_service.ledger import checkpoint as checkpoints

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from vault_service.bootstrap import build
+from vault_service.bootstrap.process import build
 from vault_service.domain.actors import Principal
 from vault_service.errors import ServiceError
 from vault_service.services.context import Caller

@@ -26,7 +26,7 @@ from keys.admin import AdminTransit
 from keys.secret import Secret
 from migrations.runner import upgrade
 from tests.support.servers import Database, DatabaseServer, VaultMount, VaultServer, fresh_mount
-from vault_service.bootstrap import Services, build
+from vault_service.bootstrap.process import Services, build
 from vault_service.domain.actors import Principal, Role
 from vault_service.errors import ServiceError
 from vault_service.ledger.entries import Entry, Event, decode

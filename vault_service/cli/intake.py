@@ -15,7 +15,8 @@ import click
 import structlog
 
 from keys.errors import KeysError
-from vault_service import bootstrap, hardening, logs, serve, settings
+from vault_service import hardening, logs, serve, settings
+from vault_service.bootstrap.process import Services, build
 from vault_service.cli.commands import PlainCommand
 from vault_service.errors import ServiceError, SettingsError
 from vault_service.intake import maildir, server
@@ -87,13 +88,13 @@ def intake(
         services.close()
 
 
-def _built() -> tuple[Settings, bootstrap.Services]:
+def _built() -> tuple[Settings, Services]:
     hardening.forbid_dumps()
     found = settings.load(overrides={"process_role": ProcessRole.INGEST.value})
     logs.configure(
         process="intake", level=found.log_level, form=found.log_format, file=found.log_file
     )
-    return found, bootstrap.build(found)
+    return found, build(found)
 
 
 def _own(found: Settings) -> tuple[str, ...]:
@@ -124,7 +125,7 @@ def _watch(folder: maildir.Maildir) -> None:
         stop.wait(maildir.PERIOD)
 
 
-def _stopped(services: bootstrap.Services) -> None:
+def _stopped(services: Services) -> None:
     try:
         services.lifecycle.stopped()
     except ServiceError as error:

@@ -35,9 +35,9 @@ def verify() -> None:
     was signed is for `ledger verify` to say: run both.
     """
     # Loaded here: the rest of this group waits for no service to load.
-    from vault_service import bootstrap  # noqa: PLC0415
+    from vault_service.bootstrap import upkeep  # noqa: PLC0415
 
-    with bootstrap.binding_check(settings.load()) as check, progress_bar("Comparing") as bar:
+    with upkeep.binding_check(settings.load()) as check, progress_bar("Comparing") as bar:
         tasks = {
             name: bar.add_task(name, total=None) for name in ("entries", "records", "segments")
         }
@@ -59,11 +59,11 @@ def adopt(*, yes: bool) -> None:
 
     Needs VAULT_SERVICE_DATABASE_WORKER_URL. Whatever is adopted later is a finding of `verify`.
     """
-    from vault_service import bootstrap  # noqa: PLC0415
+    from vault_service.bootstrap import upkeep  # noqa: PLC0415
 
     if not yes:
         click.confirm("Take every wrapped key without a binding for genuine?", abort=True, err=True)
-    with bootstrap.adoption(settings.load()) as adoption, progress_bar("Binding") as bar:
+    with upkeep.adoption(settings.load()) as adoption, progress_bar("Binding") as bar:
         task = bar.add_task("records", total=None)
         done = adoption.run(progress=lambda count: bar.update(task, completed=count))
     if session().as_json:
@@ -82,7 +82,7 @@ def reencrypt(key: str, *, yes: bool) -> None:
     can open every value for as long as it runs. Rotate KEY first. Goes on where it was stopped; may
     run several times at once. Exit 7 where values were refused.
     """
-    from vault_service import bootstrap  # noqa: PLC0415
+    from vault_service.bootstrap import upkeep  # noqa: PLC0415
 
     if not yes:
         click.confirm(f"Open and seal anew every value under {key}?", abort=True, err=True)
@@ -90,7 +90,7 @@ def reencrypt(key: str, *, yes: bool) -> None:
     read = settings.load()
     form = LogFormat.JSON if session().as_json else read.log_format
     logs.configure(process="reencrypt", level=read.log_level, form=form, file=read.log_file)
-    with bootstrap.reencryption(read) as use_case, progress_bar("Sealing") as bar:
+    with upkeep.reencryption(read) as use_case, progress_bar("Sealing") as bar:
         task = bar.add_task("records", total=None)
         found = use_case.run(key, progress=lambda count: bar.update(task, completed=count))
     refused = found.ended.refused if found.ended else found.refused
@@ -120,7 +120,7 @@ def reindex(name: str, *, yes: bool) -> None:
     `rotate`, and can open every value for as long as it runs. Goes on where it was stopped; may run
     several times at once. Exit 7 where values could not be indexed: the old version then stays.
     """
-    from vault_service import bootstrap  # noqa: PLC0415
+    from vault_service.bootstrap import upkeep  # noqa: PLC0415
 
     if not yes:
         click.confirm(f"Rotate the key of {name} and open every value?", abort=True, err=True)
@@ -128,7 +128,7 @@ def reindex(name: str, *, yes: bool) -> None:
     read = settings.load()
     form = LogFormat.JSON if session().as_json else read.log_format
     logs.configure(process="reindex", level=read.log_level, form=form, file=read.log_file)
-    with bootstrap.reindexing(read) as use_case, progress_bar("Indexing") as bar:
+    with upkeep.reindexing(read) as use_case, progress_bar("Indexing") as bar:
         task = bar.add_task("records", total=None)
         found = use_case.run(
             name, progress=lambda count, of: bar.update(task, completed=count, total=of)

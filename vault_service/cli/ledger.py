@@ -152,11 +152,11 @@ def archive(output: Path, before: datetime, keys: tuple[str, ...]) -> None:
     ledger say until when, and nothing here ever deletes a file.
     """
     # Loaded here: everything else of this group is an auditor's, who waits for no service to load.
-    from vault_service import bootstrap  # noqa: PLC0415
+    from vault_service.bootstrap import upkeep  # noqa: PLC0415
 
     trusted = read_keys(keys)
     with (
-        bootstrap.archiving(settings.load()) as archiving,
+        upkeep.archiving(settings.load()) as archiving,
         told(),
         progress_bar("Archiving bundles") as bar,
     ):

@@ -58,12 +58,12 @@ def first(output: Path) -> None:
     principals it makes none and exits with 5. --url is written into the file.
     """
     # Loaded here, because no other command of this group runs as the service.
-    from vault_service import bootstrap  # noqa: PLC0415
+    from vault_service.bootstrap.process import build  # noqa: PLC0415
     from vault_service.cli.first_run import make_first  # noqa: PLC0415
 
     _check_free(output)
     found = settings.load(overrides={"process_role": ProcessRole.CONSOLE.value})
-    services = bootstrap.build(found)
+    services = build(found)
     try:
         if services.principals is None:
             raise SettingsError("this process role has no principals")

@@ -21,9 +21,9 @@ def plan() -> None:
 
     Looks at every record; logs in to the database as the worker. Of activity it counts segments.
     """
-    from vault_service import bootstrap  # noqa: PLC0415 -- the whole service is behind it
+    from vault_service.bootstrap import upkeep  # noqa: PLC0415 -- the whole service is behind it
 
-    with bootstrap.retention(settings.load()) as retention:
+    with upkeep.retention(settings.load()) as retention:
         found = retention.plan()
     if session().as_json:
         screen.write_json(

@@ -189,9 +189,9 @@ class _Run:
 
     def _credentials(self, environment: dict[str, str]) -> dict[str, Any]:
         # Loaded here, because a second's work is better done while the service starts.
-        from vault_service import bootstrap  # noqa: PLC0415
+        from vault_service.bootstrap.process import build  # noqa: PLC0415
 
-        services = bootstrap.build(settings.load(dict(environment)))
+        services = build(settings.load(dict(environment)))
         try:
             if services.principals is None:
                 raise ServiceError("this process role has no principals")

@@ -21,7 +21,8 @@ import click
 import structlog
 
 from keys.errors import KeysError
-from vault_service import bootstrap, garbage, hardening, logs, settings
+from vault_service import garbage, hardening, logs, settings
+from vault_service.bootstrap.process import build
 from vault_service.cli.commands import PlainCommand
 from vault_service.cli.session import session
 from vault_service.errors import ServiceError, SettingsError
@@ -72,7 +73,7 @@ def run(*, period: float | None = None, once: bool = False) -> None:
         form=LogFormat.JSON if session().as_json else found.log_format,
         file=found.log_file,
     )
-    services = bootstrap.build(found)
+    services = build(found)
     try:
         if services.log_keeper is None:
             raise SettingsError("this process role has nothing to do by itself")
