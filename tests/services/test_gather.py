@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import cast
 
 import pytest
 
 from tests.support.whole import refusal
 from vault_service.errors import NotFound, Unavailable
+from vault_service.services.audit import Audit, Denials
 from vault_service.services.gather import Gather, apart
+from vault_service.services.ports import UnitOfWork
+
+# Nothing is written down here.
+AUDIT = Audit(process_role="test", uow=cast("UnitOfWork", None))
 
 
 def later(seconds: float = 5.0) -> float:
@@ -111,7 +117,7 @@ def test_who_waits_too_long_or_comes_to_a_full_queue_is_told(
 def test_who_is_refused_keeps_his_refusal_whatever_becomes_of_the_others() -> None:
     """Those who passed are run together, in order; what fails for all of them is theirs alone."""
 
-    def check(number: int) -> str:
+    def check(number: int, _: Denials) -> str:
         if number < 0:
             raise NotFound("no")
         return str(number)
@@ -121,11 +127,11 @@ def test_who_is_refused_keeps_his_refusal_whatever_becomes_of_the_others() -> No
             raise Unavailable("gone", code="database_unavailable")
         return [ValueError(text) if text == "2" else text * 2 for text in texts]
 
-    kinds = [type(each) for each in apart([1, -1, 2], check, run)]
+    kinds = [type(each) for each in apart([1, -1, 2], check, run, AUDIT)]
     assert kinds == [str, NotFound, ValueError]
-    first, refused, last = apart([9, -1, 3], check, run)
+    first, refused, last = apart([9, -1, 3], check, run, AUDIT)
     assert isinstance(refused, NotFound)
     assert isinstance(first, Unavailable)
     assert first is last
-    assert [type(each) for each in apart([-1], check, run)] == [NotFound]
-    assert apart([], check, run) == []
+    assert [type(each) for each in apart([-1], check, run, AUDIT)] == [NotFound]
+    assert apart([], check, run, AUDIT) == []

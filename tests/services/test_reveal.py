@@ -27,6 +27,7 @@ from vault_service.errors import (
 from vault_service.ledger import canonical
 from vault_service.ledger.entries import Event, Outcome
 from vault_service.services import tokenization
+from vault_service.services.audit import Audit
 from vault_service.services.disclosure_token import PublicKeys, TokenKeys, TokenVerifier
 from vault_service.services.reveal import RevealRequest, ValueUnreadable, _use, _Work
 from vault_service.services.tokenization import TokenizeItem
@@ -308,6 +309,55 @@ def test_a_failed_commit_reveals_and_spends_nothing(stage: Stage, token: str, at
         refusal(lambda: ask(stage, broken, disclosure_token, token), Unavailable)
     assert entries == []
     assert isinstance(ask(stage, broken, disclosure_token, token).results[0], Revealed)
+
+
+def refusals(stage: Stage, use_case: Any, token: str) -> list[Any]:
+    """What becomes of five that come together: three of them are denied, and one asks wrongly."""
+    (good,) = company(stage, (token,))
+    denied = replace(good, caller=stage.caller("support"))
+    wrong = replace(good, tokens=())
+    asked = [denied, good, replace(good, token=None), wrong, denied]
+    return list(use_case.submit_many(asked))
+
+
+def test_who_is_denied_together_is_written_down_in_one_transaction(
+    stage: Stage, token: str
+) -> None:
+    """Each has his own entry, in order; who did not come to be denied has none."""
+    begun: list[bool] = []
+    audit = Audit(process_role="reveal", uow=Hooked(stage.reveals._uow, before=begun.append))
+    with stage.told(Event.ACCESS_DENIED, Event.REVEAL_REFUSED) as entries:
+        answers = refusals(stage, rebuilt_reveal(stage, audit=audit), token)
+    assert [getattr(each, "code", None) for each in answers] == [
+        "forbidden",
+        None,
+        "disclosure_token_missing",
+        "batch_size",
+        "forbidden",
+    ]
+    assert begun == [False]
+    assert [(each.event, each.actor.id, each.reason) for each in entries] == [
+        (Event.ACCESS_DENIED, stage.cast.id("support"), "forbidden"),
+        (Event.REVEAL_REFUSED, stage.cast.id("requester"), "disclosure_token_missing"),
+        (Event.ACCESS_DENIED, stage.cast.id("support"), "forbidden"),
+    ]
+
+
+def test_denials_that_cannot_be_written_down_are_an_outage(stage: Stage, token: str) -> None:
+    """For those who were denied; whoever came with them is answered as ever."""
+    audit = Audit(
+        process_role="reveal", uow=FaultyUnitOfWork(stage.reveals._uow, at="instead", times=1)
+    )
+    with stage.told(Event.ACCESS_DENIED, Event.REVEAL_REFUSED) as entries:
+        answers = refusals(stage, rebuilt_reveal(stage, audit=audit), token)
+    assert entries == []
+    assert [getattr(each, "code", None) for each in answers] == [
+        "database_unavailable",
+        None,
+        "database_unavailable",
+        "batch_size",
+        "database_unavailable",
+    ]
 
 
 def test_an_unknown_commit_reveals_nothing_and_counts_as_spent(stage: Stage, token: str) -> None:

@@ -2,14 +2,17 @@
 
 An entry is made in the unit of work that does the thing, from the database's clock. This module
 makes rows for the outbox; only refusals, which belong to no other work, get a transaction of
-their own.
+their own, one for all callers who are served together.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from uuid_utils import uuid7
 
@@ -119,6 +122,22 @@ class Audit:
             for part in parts
         ]
 
+    @contextmanager
+    def denials(self) -> Iterator[Denials]:
+        """What takes refusals in, and has written them down, all in one, when the block has ended.
+
+        Raises:
+            Unavailable: they could not be written; nobody may be told of his.
+        """
+        denials = Denials(self)
+        try:
+            yield denials
+        finally:
+            if denials.made:
+                with self._uow.begin() as tx:
+                    at = tx.clock.now()
+                    tx.outbox.append([row for make in denials.made for row in make(at=at)])
+
     def require(self, caller: Caller, action: Action) -> None:
         """Return if the caller may do this; a refusal is an entry of its own.
 
@@ -126,13 +145,8 @@ class Audit:
             Forbidden: no role of the caller allows it.
             Unavailable: the refusal could not be written down.
         """
-        try:
-            require(caller.principal, action)
-        except Forbidden as refusal:
-            self.refused(
-                Event.ACCESS_DENIED, caller, reason=refusal.code, details={"action": action.value}
-            )
-            raise
+        with self.denials() as denials:
+            denials.require(caller, action)
 
     def refused(
         self,
@@ -150,20 +164,48 @@ class Audit:
         Raises:
             Unavailable: it could not be written.
         """
-        with self._uow.begin() as tx:
-            tx.outbox.append(
-                self.entries(
-                    event,
-                    caller,
-                    at=tx.clock.now(),
-                    outcome=Outcome.REFUSED,
-                    reason=reason,
-                    details=details,
-                    tokens=tokens,
-                    grant=grant,
-                    key=key,
-                )
+        with self.denials() as denials:
+            denials.refused(
+                event,
+                caller,
+                reason=reason,
+                details=details,
+                tokens=tokens,
+                grant=grant,
+                key=key,
             )
+
+
+class Denials:
+    """Refusals that are still to be written down, in the order in which they came.
+
+    Attributes:
+        made: what makes the rows of each, by the database's time.
+    """
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+        self.made: list[Callable[..., list[OutboxEntry]]] = []
+
+    def require(self, caller: Caller, action: Action) -> None:
+        """Return if the caller may do this; a refusal is taken in.
+
+        Raises:
+            Forbidden: no role of the caller allows it.
+        """
+        try:
+            require(caller.principal, action)
+        except Forbidden as refusal:
+            self.refused(
+                Event.ACCESS_DENIED, caller, reason=refusal.code, details={"action": action.value}
+            )
+            raise
+
+    def refused(self, event: Event, caller: Caller | Stranger | str, **more: Any) -> None:
+        """Take a refusal in; `more` is what `Audit.entries` takes."""
+        self.made.append(
+            partial(self._audit.entries, event, caller, outcome=Outcome.REFUSED, **more)
+        )
 
 
 def _actor(caller: Caller | Stranger | str) -> Actor:

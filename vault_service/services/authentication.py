@@ -11,15 +11,15 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, NoReturn
+from typing import Final
 
 from vault_service.domain.actors import Principal, PrincipalState, Role
 from vault_service.domain.tokens import parse_api_key
 from vault_service.errors import NotAuthenticated, ServiceError, outcome
 from vault_service.ledger.entries import Event
-from vault_service.services.audit import Audit
+from vault_service.services.audit import Audit, Denials
 from vault_service.services.context import Caller, Stranger
-from vault_service.services.gather import Gather
+from vault_service.services.gather import Gather, sifted
 from vault_service.services.ports import UnitOfWork
 from vault_service.services.principal_ports import Credential
 
@@ -71,7 +71,8 @@ class Authentication:
         """
         key_id, secret = _parse(shown.authorization)
         credential = self._credentials.submit(key_id, deadline=shown.deadline)
-        caller = self._judge(shown, key_id, secret, credential)
+        with self._audit.denials() as denials:
+            caller = _admitted(shown, key_id, secret, credential, denials)
         if credential is not None and credential.stale_use:
             self._touch([key_id])
         return caller
@@ -91,11 +92,16 @@ class Authentication:
                 results[place] = outcome(refusal)
         names = list(dict.fromkeys(key_id for key_id, _ in parsed.values()))
         found = dict(zip(names, self._read(names), strict=True)) if names else {}
-        for place, (key_id, secret) in parsed.items():
-            try:
-                results[place] = self._judge(shown[place], key_id, secret, found[key_id])
-            except ServiceError as refusal:
-                results[place] = outcome(refusal)
+
+        def admitted(place: int, denials: Denials) -> Caller:
+            key_id, secret = parsed[place]
+            return _admitted(shown[place], key_id, secret, found[key_id], denials)
+
+        places = list(parsed)
+        passed, refused = sifted(places, admitted, self._audit)
+        judged: dict[int, Caller | ServiceError] = {**passed, **refused}
+        for number, caller in judged.items():
+            results[places[number]] = caller
         good = {each.key_id for each in results if isinstance(each, Caller)}
         stale = [key_id for key_id in good if (one := found[key_id]) is not None and one.stale_use]
         if stale:
@@ -108,40 +114,6 @@ class Authentication:
                         results[place] = outcome(fault)
         return [each for each in results if each is not None]
 
-    def _judge(
-        self, shown: Shown, key_id: str, secret: bytes, credential: Credential | None
-    ) -> Caller:
-        known = credential.secret_hash if credential else _NOTHING
-        proven = hmac.compare_digest(hash_secret(secret), known)
-        if credential is None or not proven:
-            self._fail(shown, key_id, "credential_unknown", "this API key is not known")
-        # Only the holder of the right secret learns more than that.
-        if credential.key_state == "pending":
-            self._fail(
-                shown,
-                key_id,
-                "credential_pending",
-                "this API key waits for an officer's confirmation",
-            )
-        if credential.key_state != "active":
-            self._fail(shown, key_id, "credential_revoked", "this API key was revoked")
-        if credential.expired:
-            self._fail(shown, key_id, "credential_expired", "this API key has expired")
-        if credential.principal_state != PrincipalState.ACTIVE:
-            self._fail(shown, key_id, "principal_disabled", "this principal is disabled")
-        return Caller(
-            principal=Principal(
-                id=credential.principal,
-                name=credential.name,
-                roles=frozenset(Role(role) for role in credential.roles),
-                review_overdue=credential.review_overdue,
-            ),
-            key_id=key_id,
-            request_id=shown.request_id,
-            address=shown.address,
-            deadline=shown.deadline,
-        )
-
     def _touch(self, key_ids: Sequence[str]) -> None:
         with self._uow.begin() as tx:
             tx.principals.touch(list(key_ids))
@@ -151,15 +123,52 @@ class Authentication:
             found = tx.principals.credentials(key_ids)
         return [found.get(key_id) for key_id in key_ids]
 
-    def _fail(self, shown: Shown, key_id: str, code: str, detail: str) -> NoReturn:
-        self._audit.refused(
+
+def _admitted(
+    shown: Shown, key_id: str, secret: bytes, credential: Credential | None, denials: Denials
+) -> Caller:
+    """The caller whom the credential proves; a refusal is an entry of its own."""
+    try:
+        return _judge(shown, key_id, secret, credential)
+    except NotAuthenticated as refusal:
+        denials.refused(
             Event.AUTHENTICATION_FAILED,
             Stranger(request_id=shown.request_id, address=shown.address),
-            reason=code,
+            reason=refusal.code,
             key=key_id,
             details={"method": "api_key"},
         )
-        raise NotAuthenticated(detail, code=code)
+        raise
+
+
+def _judge(shown: Shown, key_id: str, secret: bytes, credential: Credential | None) -> Caller:
+    known = credential.secret_hash if credential else _NOTHING
+    proven = hmac.compare_digest(hash_secret(secret), known)
+    if credential is None or not proven:
+        raise NotAuthenticated("this API key is not known", code="credential_unknown")
+    # Only the holder of the right secret learns more than that.
+    if credential.key_state == "pending":
+        raise NotAuthenticated(
+            "this API key waits for an officer's confirmation", code="credential_pending"
+        )
+    if credential.key_state != "active":
+        raise NotAuthenticated("this API key was revoked", code="credential_revoked")
+    if credential.expired:
+        raise NotAuthenticated("this API key has expired", code="credential_expired")
+    if credential.principal_state != PrincipalState.ACTIVE:
+        raise NotAuthenticated("this principal is disabled", code="principal_disabled")
+    return Caller(
+        principal=Principal(
+            id=credential.principal,
+            name=credential.name,
+            roles=frozenset(Role(role) for role in credential.roles),
+            review_overdue=credential.review_overdue,
+        ),
+        key_id=key_id,
+        request_id=shown.request_id,
+        address=shown.address,
+        deadline=shown.deadline,
+    )
 
 
 def _parse(authorization: str | None) -> tuple[str, bytes]:

@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 from keys.coalesce import Coalescer
 from keys.errors import Outage, VaultUnavailable
 from vault_service.errors import ServiceError, Unavailable, outcome
+from vault_service.services.audit import Audit, Denials
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -25,36 +26,60 @@ MAX_BATCH: Final = 256
 MAX_QUEUE: Final = 1024
 
 
+def sifted(
+    asked: Sequence[A], check: Callable[[A, Denials], T], audit: Audit
+) -> tuple[dict[int, T], dict[int, ServiceError]]:
+    """Check each of several requests, by place: what came of those that passed, and the refusals.
+
+    Args:
+        asked: the requests.
+        check: what is made of one, or a `ServiceError`, which is that one's outcome. It hands in
+            what of its refusal is to be written down; that is written for all of them at once.
+        audit: writes it. Where that fails, nobody is told of a refusal that would be in no ledger.
+    """
+    passed: dict[int, T] = {}
+    refused: dict[int, ServiceError] = {}
+    denied: list[int] = []
+    try:
+        with audit.denials() as denials:
+            for place, each in enumerate(asked):
+                before = len(denials.made)
+                try:
+                    passed[place] = check(each, denials)
+                except ServiceError as refusal:
+                    refused[place] = outcome(refusal)
+                if len(denials.made) > before:
+                    denied.append(place)
+    except ServiceError as fault:
+        refused |= dict.fromkeys(denied, outcome(fault))
+    return passed, refused
+
+
 def apart(
     asked: Sequence[A],
-    check: Callable[[A], T],
+    check: Callable[[A, Denials], T],
     run: Callable[[list[T]], Sequence[R | Exception]],
+    audit: Audit,
 ) -> list[R | Exception]:
     """Check each of several requests, and run those that passed together.
 
     Args:
         asked: the requests.
-        check: what is run for one, or a `ServiceError`, which is that one's outcome.
+        check: what is run for one, or a refusal, as `sifted` has it.
         run: results in order; what it raises is the outcome of each that it was given, and of
             nobody else: who was refused before has been told so, in the ledger too.
+        audit: writes the refusals.
 
     Returns:
         One result or error for each request, in order.
     """
-    outcomes: list[R | Exception | None] = [None] * len(asked)
-    passed: dict[int, T] = {}
-    for place, each in enumerate(asked):
-        try:
-            passed[place] = check(each)
-        except ServiceError as refusal:
-            outcomes[place] = outcome(refusal)
+    passed, refused = sifted(asked, check, audit)
     try:
         results = run(list(passed.values())) if passed else ()
     except Exception as error:  # noqa: BLE001 -- raised again by whoever asked
         results = [outcome(error)] * len(passed)
-    for place, result in zip(passed, results, strict=True):
-        outcomes[place] = result
-    return [each for each in outcomes if each is not None]
+    outcomes = {**refused, **dict(zip(passed, results, strict=True))}
+    return [outcomes[place] for place in range(len(asked))]
 
 
 class Gather(Generic[T, R]):

@@ -19,12 +19,13 @@ from vault_service.domain.policy import Progress, lacking_progress
 from vault_service.errors import Conflict, InvalidInput, NotFound, Problem, ServiceError, outcome
 from vault_service.ledger.entries import Event
 from vault_service.services import possession
-from vault_service.services.audit import Audit
+from vault_service.services.audit import Audit, Denials
 from vault_service.services.context import Caller
 from vault_service.services.disclosure_ports import DisclosureRow, NewToken
 from vault_service.services.disclosure_token import DisclosureClaims, IssuedToken, TokenIssuer
 from vault_service.services.disclosures import state_now, told_grant
 from vault_service.services.dpop import Proof, ShownProof, missing
+from vault_service.services.gather import sifted
 from vault_service.services.outbox_ports import OutboxEntry
 from vault_service.services.ports import UnitOfWork
 from vault_service.services.possession import Possession
@@ -94,15 +95,9 @@ class Granting:
     def issue_many(self, asked: Sequence[IssueRequest]) -> list[IssuedDisclosureToken | Exception]:
         """As `issue`, for several calls together: a token or a refusal for each."""
         outcomes: list[IssuedDisclosureToken | Exception | None] = [None] * len(asked)
-        names: dict[int, tuple[int, str]] = {}
-        for place, each in enumerate(asked):
-            try:
-                self._audit.require(each.caller, Action.TAKE_DISCLOSURE_TOKEN)
-                names[place] = tokens.bucket_from_disclosure_id(each.disclosure), each.disclosure
-            except InvalidInput:
-                outcomes[place] = _unknown()
-            except ServiceError as refusal:
-                outcomes[place] = outcome(refusal)
+        names, refused = sifted(asked, self._named, self._audit)
+        for place, refusal in refused.items():
+            outcomes[place] = refusal
         try:
             self._issue_to(asked, names, outcomes)
         except Exception as error:  # noqa: BLE001 -- raised again by whoever asked
@@ -110,6 +105,15 @@ class Granting:
             for place in names:
                 outcomes[place] = outcomes[place] or outcome(error)
         return [each for each in outcomes if each is not None]
+
+    @staticmethod
+    def _named(asked: IssueRequest, denials: Denials) -> tuple[int, str]:
+        """(bucket, id) of the grant, if the caller may ask for it."""
+        denials.require(asked.caller, Action.TAKE_DISCLOSURE_TOKEN)
+        try:
+            return tokens.bucket_from_disclosure_id(asked.disclosure), asked.disclosure
+        except InvalidInput:
+            raise _unknown() from None
 
     def _issue_to(
         self,

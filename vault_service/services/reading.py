@@ -18,7 +18,7 @@ from vault_service.domain.classes import DataClass, tokenizable
 from vault_service.domain.values import search_key
 from vault_service.errors import InvalidInput, NotFound, ServiceError, Unavailable, outcome
 from vault_service.ledger.entries import Event
-from vault_service.services.audit import Audit
+from vault_service.services.audit import Audit, Denials
 from vault_service.services.context import Caller
 from vault_service.services.crypto_ports import Fingerprinting
 from vault_service.services.gather import apart
@@ -97,31 +97,17 @@ class Reading:
             raise found
         return found
 
-    def get_many(self, asked: Sequence[tuple[Caller, str]]) -> list[TokenView | ServiceError]:
+    def get_many(self, asked: Sequence[tuple[Caller, str]]) -> list[TokenView | Exception]:
         """As `get`, for several callers together: a record or an error for each."""
-        results: list[TokenView | ServiceError] = []
-        names: dict[int, _Name] = {}
-        for place, (caller, token) in enumerate(asked):
-            results.append(_token_not_found())
-            try:
-                self._audit.require(caller, Action.READ_MASKED)
-                names[place] = tokens.bucket_from_token(token), token
-            except InvalidInput:
-                continue
-            except ServiceError as refusal:
-                results[place] = outcome(refusal)
-        if names:
-            try:
-                with self._uow.begin(read_only=True) as tx:
-                    found = tx.records.masked(list(dict.fromkeys(names.values())))
-            except ServiceError as fault:
-                return [
-                    outcome(fault) if place in names else each for place, each in enumerate(results)
-                ]
-            for place, (_, token) in names.items():
-                if token in found:
-                    results[place] = self._seen(asked[place][0], stored_view(found[token]))
-        return results
+        return apart(asked, _named, self._got, self._audit)
+
+    def _got(self, named: Sequence[tuple[Caller, _Name]]) -> list[TokenView | Exception]:
+        with self._uow.begin(read_only=True) as tx:
+            found = tx.records.masked(list(dict.fromkeys(name for _, name in named)))
+        return [
+            self._seen(caller, stored_view(found[token])) if token in found else _token_not_found()
+            for caller, (_, token) in named
+        ]
 
     def _seen(self, caller: Caller, view: TokenView) -> TokenView | ServiceError:
         """The view, unless the caller may not be answered."""
@@ -222,7 +208,7 @@ class Reading:
 
     def search_many(self, asked: Sequence[SearchRequest]) -> list[list[_Found] | Exception]:
         """As `search`, for several callers together: results or an error for each."""
-        return apart(asked, self._begun, self._done)
+        return apart(asked, self._begun, self._done, self._audit)
 
     def _done(self, searches: Sequence[_Search]) -> list[list[_Found] | Exception]:
         return [
@@ -230,8 +216,8 @@ class Reading:
             for search, results in zip(searches, self._search(searches), strict=True)
         ]
 
-    def _begun(self, asked: SearchRequest) -> _Search:
-        self._audit.require(asked.caller, Action.SEARCH)
+    def _begun(self, asked: SearchRequest, denials: Denials) -> _Search:
+        denials.require(asked.caller, Action.SEARCH)
         known = tokenizable(asked.data_class)
         if not 1 <= len(asked.values) <= MAX_SEARCH:
             raise InvalidInput(
@@ -322,6 +308,16 @@ def _versions(record: MaskedRecord, earlier: Sequence[VersionRow]) -> list[Versi
         VersionView(version=version, mask=mask, since=since, until=until, modification=maker)
         for (version, mask), since, until, maker in zip(masks, begins, ends, makers, strict=True)
     ]
+
+
+def _named(asked: tuple[Caller, str], denials: Denials) -> tuple[Caller, _Name]:
+    """Whoever asks, and (bucket, token), if he may; a malformed token answers as an unknown one."""
+    caller, token = asked
+    denials.require(caller, Action.READ_MASKED)
+    try:
+        return caller, (tokens.bucket_from_token(token), token)
+    except InvalidInput:
+        raise _token_not_found() from None
 
 
 def _token_not_found() -> NotFound:

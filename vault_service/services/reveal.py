@@ -46,7 +46,7 @@ from vault_service.ledger.entries import Event, Outcome
 from vault_service.services import bindings
 from vault_service.services.accounting_ports import NewReveal
 from vault_service.services.alarms import Alarms
-from vault_service.services.audit import Audit, new_entry_id
+from vault_service.services.audit import Audit, Denials, new_entry_id
 from vault_service.services.budgets import Budgets, Charge
 from vault_service.services.contents import Contents
 from vault_service.services.context import Caller
@@ -229,7 +229,7 @@ class Reveal:
 
     def submit_many(self, asked: Sequence[RevealRequest]) -> list[RevealAnswer | Exception]:
         """As `submit`, for several calls together: an answer or a refusal for each."""
-        answers = apart(asked, self._checked, self._in_a_lane)
+        answers = apart(asked, self._checked, self._in_a_lane, self._audit)
         for each, answer in zip(asked, answers, strict=True):
             if isinstance(answer, DisclosureRefused) and not _asks_for_nonce(answer):
                 self._refused.note(each.caller)
@@ -285,10 +285,10 @@ class Reveal:
             self._alarms.raise_now(ValueUnreadable.code, caller, tokens=[token])
             raise _unreadable() from None
 
-    def _checked(self, asked: RevealRequest) -> RevealRequest:
+    def _checked(self, asked: RevealRequest, denials: Denials) -> RevealRequest:
         """The call, if it can be looked into."""
         caller, tokens = asked.caller, asked.tokens
-        self._audit.require(caller, Action.REVEAL)
+        denials.require(caller, Action.REVEAL)
         self._guard.require()
         if not 1 <= len(tokens) <= MAX_TOKENS:
             raise InvalidInput(
@@ -297,10 +297,10 @@ class Reveal:
         if len(set(tokens)) != len(tokens):
             raise InvalidInput("a token stands twice", code="tokens_repeat", pointer="/tokens")
         if self._honeytokens.look(caller, tokens):
-            self._audit.refused(Event.REVEAL_REFUSED, caller, reason="token_not_found")
+            denials.refused(Event.REVEAL_REFUSED, caller, reason="token_not_found")
             raise NotFound("none of these tokens is there", code="token_not_found")
         if not asked.token:
-            self._audit.refused(Event.REVEAL_REFUSED, caller, reason="disclosure_token_missing")
+            denials.refused(Event.REVEAL_REFUSED, caller, reason="disclosure_token_missing")
             raise DisclosureRefused(
                 "a disclosure token is needed in the header Disclosure-Token",
                 code="disclosure_token_missing",

@@ -31,7 +31,7 @@ from vault_service.domain.values import Value, parse
 from vault_service.errors import InvalidInput, NotFound, ServiceError, Unavailable
 from vault_service.ledger.entries import Event
 from vault_service.services import bindings, replay
-from vault_service.services.audit import Audit, new_entry_id
+from vault_service.services.audit import Audit, Denials, new_entry_id
 from vault_service.services.context import Caller
 from vault_service.services.crypto_ports import DataKeys, Fingerprinting
 from vault_service.services.gather import apart
@@ -164,13 +164,13 @@ class Tokenization:
 
     def submit_many(self, requests: Sequence[TokenizeRequest]) -> list[TokenizeAnswer | Exception]:
         """As `submit`, for several requests together: an answer or an error for each."""
-        return apart(requests, self._checked, self._in_a_lane)
+        return apart(requests, self._checked, self._in_a_lane, self._audit)
 
-    def _checked(self, request: TokenizeRequest) -> TokenizeRequest:
+    def _checked(self, request: TokenizeRequest, denials: Denials) -> TokenizeRequest:
         action = Action.TOKENIZE_BATCH if request.batch else Action.TOKENIZE
         if request.only is not None:
             action = Action.RECORD_ACCOUNT_DATA
-        self._audit.require(request.caller, action)
+        denials.require(request.caller, action)
         if not 1 <= len(request.items) <= MAX_ITEMS:
             raise InvalidInput(
                 f"a batch holds 1 to {MAX_ITEMS} items", code="batch_size", pointer="/items"
