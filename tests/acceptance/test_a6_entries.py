@@ -89,10 +89,10 @@ def live(stage: Stage) -> None:
     stage.recipients.get(officer, record(stage, by="requester").id)
     kept = stage.disclosures.create(requester, draft(token), is_draft=True)
     stage.disclosures.submit(requester, kept.id)
-    stage.disclosures.get(officer, kept.id)
-    stage.disclosures.withdraw(requester, kept.id)
+    stage.disclosure_reading.get(officer, kept.id)
+    stage.decisions.withdraw(requester, kept.id)
     denied = stage.disclosures.create(requester, draft(token), is_draft=False)
-    stage.disclosures.deny(officer, denied.id, comment="no harm seen")
+    stage.decisions.deny(officer, denied.id, comment="no harm seen")
     legal = draft(
         ground="legal_process",
         category="communication_contents",
@@ -111,9 +111,7 @@ def live(stage: Stage) -> None:
     )
     process = stage.disclosures.create(requester, legal, is_draft=False)
     covered = Instrument(customer=customer, classes=("communication",), ends=date(2099, 1, 1))
-    stage.disclosures.determine(
-        officer, process.id, valid=True, reasons="signed", instrument=covered
-    )
+    stage.decisions.determine(officer, process.id, valid=True, reasons="signed", instrument=covered)
     stage.evidence.read(officer, process.id, "document")
     auditor = stage.caller("auditor")
     life = timedelta(hours=1)
@@ -124,11 +122,11 @@ def live(stage: Stage) -> None:
         "UPDATE evidence_documents SET created_at = now() - interval '8 days'"
         " WHERE referred_at IS NULL"
     )
-    stage.disclosures.annul(officer, process.id, reasons="lifted on appeal")
+    stage.decisions.annul(officer, process.id, reasons="lifted on appeal")
     narrower = replace(standing(token), amends=stage.granted(standing(token)).id)
     stage.granted(narrower)
     revoked = stage.granted(standing(token))
-    stage.disclosures.revoke(officer, revoked.id)
+    stage.decisions.revoke(officer, revoked.id)
     ending = stage.granted(draft(token))
     stage.sql("UPDATE disclosures SET expires_at = now() WHERE id = %s", [ending.id])
     disclosure_token = stage.token(stage.granted(draft(token)).id)

@@ -41,7 +41,7 @@ def refused(stage: Stage, disclosure_token: str, *tokens: str, by: str = "reques
 def test_d3_self_approval_is_refused_by_the_service(stage: Stage, token: str) -> None:
     """A requester has no right to approve; an officer has none to ask."""
     view = stage.disclosures.create(stage.caller("requester"), draft(token), is_draft=False)
-    refusal(lambda: stage.disclosures.approve(stage.caller("requester"), view.id), Forbidden)
+    refusal(lambda: stage.decisions.approve(stage.caller("requester"), view.id), Forbidden)
     refusal(
         lambda: stage.disclosures.create(stage.caller("officer-1"), draft(token), is_draft=False),
         Forbidden,
@@ -61,9 +61,9 @@ def test_d3_self_approval_is_refused_to_whoever_has_both_roles(stage: Stage, tok
         principal=replace(caller.principal, roles=frozenset((Role.REQUESTER, Role.OFFICER))),
     )
     calls: tuple[Callable[[], object], ...] = (
-        lambda: stage.disclosures.approve(both, view.id),
-        lambda: stage.disclosures.deny(both, view.id),
-        lambda: stage.disclosures.determine(both, view.id, valid=True, reasons="mine"),
+        lambda: stage.decisions.approve(both, view.id),
+        lambda: stage.decisions.deny(both, view.id),
+        lambda: stage.decisions.determine(both, view.id, valid=True, reasons="mine"),
     )
     for call in calls:
         with pytest.raises(Forbidden) as own:
@@ -93,9 +93,9 @@ def test_d3_self_approval_is_refused_by_the_database(stage: Stage, token: str, k
 def test_d3_one_of_two_approvers_is_not_enough(stage: Stage, token: str) -> None:
     """Neither a token nor a second approval by the same officer."""
     view = stage.disclosures.create(stage.caller("requester"), draft(token), is_draft=False)
-    stage.disclosures.approve(stage.caller("officer-1"), view.id)
+    stage.decisions.approve(stage.caller("officer-1"), view.id)
     assert refusal(lambda: stage.token(view.id), Conflict).code == "disclosure_not_active"
-    refusal(lambda: stage.disclosures.approve(stage.caller("officer-1"), view.id), Conflict)
+    refusal(lambda: stage.decisions.approve(stage.caller("officer-1"), view.id), Conflict)
 
 
 # ---------------------------------------------------------------- the token itself
@@ -223,7 +223,7 @@ def test_d3_an_ended_grant_is_refused(stage: Stage, token: str, how: str) -> Non
     grant = stage.granted(draft(token))
     disclosure_token = stage.token(grant.id)
     who = "officer-1" if how == "revoke" else "requester"
-    getattr(stage.disclosures, how)(stage.caller(who), grant.id)
+    getattr(stage.decisions, how)(stage.caller(who), grant.id)
     ended = "revoked" if how == "revoke" else "withdrawn"
     assert refused(stage, disclosure_token, token) == f"disclosure_{ended}"
     assert refusal(lambda: stage.token(grant.id), Conflict).code == f"disclosure_{ended}"

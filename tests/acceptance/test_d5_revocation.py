@@ -27,7 +27,7 @@ def test_d5_a_revoked_grant_reveals_nothing_on_the_next_request(stage: Stage, to
     grant = stage.granted(standing(token))
     first, second = stage.token(grant.id), stage.token(grant.id)
     stage.revealed(first, token)
-    stage.disclosures.revoke(stage.caller("officer-3"), grant.id)
+    stage.decisions.revoke(stage.caller("officer-3"), grant.id)
     error = refusal(lambda: stage.reveal(second, token), DisclosureRefused)
     assert error.code == "disclosure_revoked"
     refusal(lambda: stage.token(grant.id), Conflict)
@@ -44,7 +44,7 @@ def test_d5_revocation_acts_in_a_process_that_never_heard_of_it(stage: Stage, to
     assert other.reveal is not None
     how = {"tokens": [token], "fields": None}
     other.reveal.submit(stage.caller("requester"), disclosure_token=tokens[0], **how)  # type: ignore[arg-type]
-    stage.disclosures.revoke(stage.caller("officer-3"), grant.id)
+    stage.decisions.revoke(stage.caller("officer-3"), grant.id)
     with pytest.raises(DisclosureRefused):
         other.reveal.submit(stage.caller("requester"), disclosure_token=tokens[1], **how)  # type: ignore[arg-type]
     other.close()
@@ -78,7 +78,7 @@ def test_d5_a_disabled_holder_is_stopped_at_the_door(stage: Stage) -> None:
 def revoke_after(stage: Stage, grant: str, pause: float) -> None:
     """End a grant a moment later."""
     time.sleep(pause)
-    stage.disclosures.revoke(stage.caller("officer-3"), grant)
+    stage.decisions.revoke(stage.caller("officer-3"), grant)
 
 
 def test_d5_200_races_of_revoke_and_reveal_have_one_order_each(stage: Stage, token: str) -> None:
@@ -137,7 +137,7 @@ def test_d5_after_a_revocation_returned_no_reveal_that_begins_succeeds(
 
     def revoke() -> None:
         go.wait(10)
-        stage.disclosures.revoke(stage.caller("officer-3"), grant.id)
+        stage.decisions.revoke(stage.caller("officer-3"), grant.id)
         ended_at.append(time.monotonic())
 
     with stage.told(Event.REVEAL_ALLOWED) as allowed:
@@ -157,11 +157,11 @@ def test_d5_a_grant_that_is_denied_its_second_approval_never_lived(
     """A denial and the last approval at once: one of the two, never both."""
     for _ in range(20):
         view = stage.disclosures.create(stage.caller("requester"), draft(token), is_draft=False)
-        stage.disclosures.approve(stage.caller("officer-1"), view.id)
+        stage.decisions.approve(stage.caller("officer-1"), view.id)
         approved, denied = threads(
             [
-                partial(stage.disclosures.approve, stage.caller("officer-2"), view.id),
-                partial(stage.disclosures.deny, stage.caller("officer-3"), view.id, comment="no"),
+                partial(stage.decisions.approve, stage.caller("officer-2"), view.id),
+                partial(stage.decisions.deny, stage.caller("officer-3"), view.id, comment="no"),
             ]
         )
         assert isinstance(approved, Conflict) != isinstance(denied, Conflict)

@@ -70,7 +70,7 @@ def test_d6_each_plaintext_answer_is_one_use_and_one_entry(stage: Stage) -> None
 
     with stage.told(Event.REVEAL_ALLOWED, Event.REVEAL_REFUSED) as entries:
         parts: list[Any] = [lambda m=jobs[i::6]: run(m) for i in range(6)]
-        parts.append(lambda: stage.disclosures.revoke(stage.caller("officer-3"), grants[0]))
+        parts.append(lambda: stage.decisions.revoke(stage.caller("officer-3"), grants[0]))
         outcomes = threads(parts)
     assert not [each for each in outcomes if isinstance(each, Exception)]
     allowed = {entry.id: entry for entry in entries if entry.event is Event.REVEAL_ALLOWED}
@@ -168,7 +168,7 @@ def test_e5_without_the_ledger_nothing_is_written_or_erased(
         refusal(lambda: stage.submit(item))
         refusal(lambda: stage.erasure.erase(stage.caller("billing"), [token]))
         refusal(lambda: stage.customers.profile(stage.caller("support"), customer))
-        refusal(lambda: stage.disclosures.approve(stage.caller("officer-1"), view.id))
+        refusal(lambda: stage.decisions.approve(stage.caller("officer-1"), view.id))
         refusal(
             lambda: stage.principals.create(
                 stage.caller("operator"), name="unseen", roles=["billing"]

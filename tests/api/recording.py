@@ -655,17 +655,7 @@ def served(recording: Recording) -> Served:
         tokens={"payment_card": (token_view(),)},
         truncated=False,
     )
-    steps = (
-        "annul",
-        "create",
-        "submit",
-        "get",
-        "determine",
-        "approve",
-        "deny",
-        "revoke",
-        "withdraw",
-    )
+    steps = ("annul", "determine", "approve", "deny", "revoke", "withdraw")
     decision = Decision(allowed=True, ground=None, clause="D1", missing=(), duration=None)
     part = _Part(
         recording,
@@ -763,10 +753,14 @@ def served(recording: Recording) -> Served:
         ),
         disclosures=_Simple(
             recording,
+            {**dict.fromkeys(("create", "submit"), view), "explain": decision},
+        ),
+        decisions=_Simple(recording, dict.fromkeys(steps, view)),
+        disclosure_reading=_Simple(
+            recording,
             {
-                **dict.fromkeys(steps, view),
+                "get": view,
                 "page": DisclosurePage(items=(view,), next=None),
-                "explain": decision,
                 "lacking": decision,
             },
         ),

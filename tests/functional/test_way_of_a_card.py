@@ -9,7 +9,7 @@ import pytest
 from tests.support.whole import Cast
 from vault_service.bootstrap.process import Services
 from vault_service.errors import Conflict, DisclosureRefused, Forbidden, ServiceError
-from vault_service.services.disclosures import DisclosureDraft
+from vault_service.services.disclosures.drafts import DisclosureDraft
 from vault_service.services.tokenization import TokenizeItem, TokenizeRequest
 from vault_service.services.views import CustomerView, Revealed, TokenView
 
@@ -68,9 +68,10 @@ def draft(*tokens: str) -> DisclosureDraft:
 def granted(services: Services, cast: Cast, *tokens: str) -> str:
     """A grant for these tokens, approved by both officers."""
     assert services.disclosures is not None
+    assert services.decisions is not None
     view = services.disclosures.create(cast.caller("requester"), draft(*tokens), is_draft=False)
-    services.disclosures.approve(cast.caller("officer-1"), view.id, comment="seen")
-    view = services.disclosures.approve(cast.caller("officer-2"), view.id)
+    services.decisions.approve(cast.caller("officer-1"), view.id, comment="seen")
+    view = services.decisions.approve(cast.caller("officer-2"), view.id)
     assert view.state == "active"
     return view.id
 
@@ -144,6 +145,7 @@ def test_nobody_approves_his_own_request_or_twice(
 ) -> None:
     """Four eyes: the requester never, the same officer never twice."""
     assert services.disclosures is not None
+    assert services.decisions is not None
     (view,) = tokenize(
         services,
         cast,
@@ -151,10 +153,10 @@ def test_nobody_approves_his_own_request_or_twice(
     )
     made = services.disclosures.create(cast.caller("requester"), draft(view.id), is_draft=False)
     with pytest.raises(Forbidden):
-        services.disclosures.approve(cast.caller("requester"), made.id)
-    services.disclosures.approve(cast.caller("officer-1"), made.id)
+        services.decisions.approve(cast.caller("requester"), made.id)
+    services.decisions.approve(cast.caller("officer-1"), made.id)
     with pytest.raises(Conflict):
-        services.disclosures.approve(cast.caller("officer-1"), made.id)
+        services.decisions.approve(cast.caller("officer-1"), made.id)
 
 
 def test_an_expired_token_is_gone_at_once(

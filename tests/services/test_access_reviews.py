@@ -165,15 +165,15 @@ def test_a7_an_overdue_review_takes_reveal_and_approve(stage: Stage) -> None:
         lambda: stage.reveals.submit(
             requester, disclosure_token=proof, tokens=[token], fields=None
         ),
-        lambda: stage.disclosures.approve(officer, waiting.id),
-        lambda: stage.disclosures.determine(officer, waiting.id, valid=True, reasons="x"),
+        lambda: stage.decisions.approve(officer, waiting.id),
+        lambda: stage.decisions.determine(officer, waiting.id, valid=True, reasons="x"),
     ):
         assert code(call) == "access_review_overdue"
     with stage.told(Event.ALARM_CLEARED) as entries:
         keep_all(stage, review)
     assert len(entries) == 1
     stage.granting.issue(caller(stage, "requester"), grant.id)
-    stage.disclosures.approve(caller(stage, "officer-1"), waiting.id)
+    stage.decisions.approve(caller(stage, "officer-1"), waiting.id)
 
 
 def test_a7_a_reviewer_who_lets_it_pass_loses_his_rights(stage: Stage) -> None:

@@ -33,12 +33,12 @@ def amend(stage: Stage, view: Any, *tokens: str, **changes: Any) -> Any:
 
 def state(stage: Stage, view: Any) -> str:
     """Where a request stands."""
-    return stage.disclosures.get(stage.caller("requester"), view.id).state
+    return stage.disclosure_reading.get(stage.caller("requester"), view.id).state
 
 
 def approve(stage: Stage, view: Any, number: int) -> Any:
     """An officer agrees."""
-    return stage.disclosures.approve(stage.caller(f"officer-{number}"), view.id)
+    return stage.decisions.approve(stage.caller(f"officer-{number}"), view.id)
 
 
 def test_approvals_given_so_far_count_no_more(stage: Stage, token: str, another: str) -> None:
@@ -108,7 +108,7 @@ def test_an_amendment_of_what_has_ended_meanwhile_starts_all_the_same(
     """Its officers decide on it alone; nothing else is there to be ended."""
     first = stage.granted(standing(token))
     second = make(stage, standing(token, amends=first.id))
-    stage.disclosures.revoke(stage.caller("officer-2"), first.id)
+    stage.decisions.revoke(stage.caller("officer-2"), first.id)
     assert approve(stage, second, 1).state == "active"
     assert state(stage, first) == "revoked"
 
@@ -135,7 +135,7 @@ def test_only_ones_own_living_request_on_the_same_ground_is_amended(
     assert error.code == "disclosure_not_submitted"
     other = refusal(lambda: make(stage, standing(token, amends=first.id)), InvalidInput)
     assert other.code == "amendment_on_another_ground"
-    stage.disclosures.withdraw(stage.caller("requester"), first.id)
+    stage.decisions.withdraw(stage.caller("requester"), first.id)
     ended = refusal(lambda: make(stage, draft(token, amends=first.id)), Conflict)
     assert ended.code == "disclosure_ended"
 
@@ -153,6 +153,6 @@ def test_an_amendment_may_be_a_draft_first(stage: Stage, token: str) -> None:
 def test_a_denial_says_why(stage: Stage, token: str) -> None:
     """Without reasons nothing is denied."""
     view = make(stage, draft(token))
-    error = refusal(lambda: stage.disclosures.deny(stage.caller("officer-1"), view.id))
+    error = refusal(lambda: stage.decisions.deny(stage.caller("officer-1"), view.id))
     assert (error.code, error.pointer) == ("reasons_missing", "/comment")
     assert state(stage, view) == "submitted"

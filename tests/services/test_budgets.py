@@ -92,7 +92,7 @@ def test_values_are_counted_and_what_is_beyond_is_refused(stage: Stage, reveals:
     refused = [entry for entry in told if entry.event is Event.REVEAL_REFUSED]
     assert [(entry.reason, entry.grant) for entry in refused] == [(error.code, grant.id)]
     assert alarms_of(told) == [("budget_exhausted", 6, 5)]
-    assert stage.disclosures.get(stage.caller("requester"), grant.id).uses_left == 99
+    assert stage.disclosure_reading.get(stage.caller("requester"), grant.id).uses_left == 99
     # What still fits goes through, with the very token that was refused.
     with stage.told() as told:
         stage.revealed(proof, *names[:2])
@@ -178,7 +178,7 @@ def test_racers_never_get_more_than_the_budget(stage: Stage, reveals: Reveal) ->
     assert sum(isinstance(each, RevealAnswer) for each in outcomes) == 11
     assert outcomes.count("disclosure_budget_exhausted") == 13
     assert spent(stage) == [(11, 11)]
-    assert stage.disclosures.get(stage.caller("requester"), grant.id).uses_left == 89
+    assert stage.disclosure_reading.get(stage.caller("requester"), grant.id).uses_left == 89
     ((times,),) = stage.sql("SELECT times FROM alarms WHERE name = 'budget_exhausted'")
     assert times == 1
 

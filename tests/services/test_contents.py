@@ -25,7 +25,7 @@ from vault_service.errors import (
 from vault_service.ledger.entries import Event
 from vault_service.services.communications import MAX_COMMUNICATION
 from vault_service.services.contents import AT_ONCE, LONGEST, Contents
-from vault_service.services.disclosures import PolicyRefused
+from vault_service.services.disclosures.drafts import PolicyRefused
 from vault_service.services.reveal import KeySubstituted, ValueUnreadable
 from vault_service.services.views import RevealedContent
 

@@ -75,7 +75,7 @@ class Race:
     def revoke(self, after: float) -> DisclosureView:
         """Revoke, some seconds from now."""
         time.sleep(after)
-        return self.stage.disclosures.revoke(self.stage.caller("officer-3"), self.grant)
+        return self.stage.decisions.revoke(self.stage.caller("officer-3"), self.grant)
 
     def run(self, after: float) -> list[DisclosureRefused]:
         """All at once; the refusals, after all that the database says was looked at."""
@@ -205,14 +205,14 @@ def _hammer(
     chance.shuffle(people)
     calls: list[Callable[[], object]] = [partial(_approve, stage, grant, who) for who in people]
     if denies:
-        calls.append(partial(stage.disclosures.deny, stage.caller("officer-3"), grant))
+        calls.append(partial(stage.decisions.deny, stage.caller("officer-3"), grant))
     answers = threads(calls)
     assert all(isinstance(each, DisclosureView | ServiceError) for each in answers), answers
     return [each.code for each in answers if isinstance(each, ServiceError)]
 
 
 def _approve(stage: Stage, grant: str, who: str) -> DisclosureView:
-    return stage.disclosures.approve(_both(stage.caller(who)), grant)
+    return stage.decisions.approve(_both(stage.caller(who)), grant)
 
 
 def _check_decided(stage: Stage, grant: str) -> str:

@@ -27,7 +27,7 @@ from vault_service.domain.grounds import Policy
 from vault_service.domain.instruments import Instrument
 from vault_service.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 from vault_service.ledger.entries import Event
-from vault_service.services.disclosures import PolicyRefused
+from vault_service.services.disclosures.drafts import PolicyRefused
 from vault_service.services.documents import DocumentUnreadable
 from vault_service.services.views import DisclosureView
 
@@ -165,7 +165,7 @@ def test_only_a_requester_asks(stage: Stage, token: str, who: str) -> None:
     """An officer cannot ask, nor an operator."""
     refusal(lambda: make(stage, draft(token), by=who), Forbidden)
     refusal(lambda: stage.disclosures.submit(stage.caller(who), UNKNOWN_DISCLOSURE), Forbidden)
-    refusal(lambda: stage.disclosures.withdraw(stage.caller(who), UNKNOWN_DISCLOSURE), Forbidden)
+    refusal(lambda: stage.decisions.withdraw(stage.caller(who), UNKNOWN_DISCLOSURE), Forbidden)
 
 
 def test_without_vault_nothing_is_asked(stage: Stage, token: str) -> None:
@@ -200,7 +200,7 @@ def test_a_draft_waits_until_it_is_submitted(stage: Stage, token: str) -> None:
         view = make(stage, draft(token), is_draft=True)
         assert (view.state, view.submitted_at) == ("draft", None)
         error = refusal(
-            lambda: stage.disclosures.approve(stage.caller("officer-1"), view.id), Conflict
+            lambda: stage.decisions.approve(stage.caller("officer-1"), view.id), Conflict
         )
         assert error.code == "disclosure_not_submitted"
         first = stage.disclosures.submit(stage.caller("requester"), view.id)
@@ -220,7 +220,7 @@ def test_an_incomplete_draft_is_kept_and_not_submitted(stage: Stage, token: str)
         lambda: stage.disclosures.submit(stage.caller("requester"), view.id), PolicyRefused
     )
     assert codes(error) == {"evidence_missing", "recipient_name_missing"}
-    assert stage.disclosures.get(stage.caller("requester"), view.id).state == "draft"
+    assert stage.disclosure_reading.get(stage.caller("requester"), view.id).state == "draft"
 
 
 def test_a_draft_of_another_policy_is_not_submitted(stage: Stage, token: str) -> None:
@@ -238,17 +238,19 @@ def another(policy: Policy) -> Policy:
     return replace(policy, version="f" * 64)
 
 
-@pytest.mark.parametrize("step", ["submit", "withdraw", "get"])
+@pytest.mark.parametrize(
+    ("use_case", "step"),
+    [("disclosures", "submit"), ("decisions", "withdraw"), ("disclosure_reading", "get")],
+)
 @pytest.mark.parametrize("disclosure", [UNKNOWN_DISCLOSURE, "dis_", "dis_\x00", "other"])
 def test_another_requesters_and_unknown_requests_answer_alike(
-    stage: Stage, token: str, step: str, disclosure: str
+    stage: Stage, token: str, use_case: str, step: str, disclosure: str
 ) -> None:
     """Nobody learns of somebody else's request."""
     if disclosure == "other":
         disclosure = make(stage, draft(token), by="requester-2").id
-    error = refusal(
-        lambda: getattr(stage.disclosures, step)(stage.caller("requester"), disclosure), NotFound
-    )
+    call = getattr(getattr(stage, use_case), step)
+    error = refusal(lambda: call(stage.caller("requester"), disclosure), NotFound)
     assert (error.code, error.detail) == (
         "disclosure_not_found",
         "there is no such disclosure request",
@@ -263,7 +265,7 @@ def test_a_request_that_goes_while_it_is_decided_on_is_not_found(stage: Stage, t
         if not read_only:
             stage.sql("DELETE FROM disclosures WHERE id = %s", [view.id])
 
-    hooked = rebuilt(stage.disclosures, uow=Hooked(stage.disclosures._uow, before=gone))
+    hooked = rebuilt(stage.decisions, uow=Hooked(stage.decisions._uow, before=gone))
     refusal(lambda: hooked.approve(stage.caller("officer-1"), view.id), NotFound)
 
 
@@ -274,8 +276,8 @@ def test_two_officers_make_a_grant(stage: Stage, token: str) -> None:
     """The second approval activates it; each step is an entry with ground and policy."""
     view = make(stage, draft(token))
     with stage.told() as entries:
-        first = stage.disclosures.approve(stage.caller("officer-1"), view.id, comment=" seen ")
-        second = stage.disclosures.approve(stage.caller("officer-2"), view.id)
+        first = stage.decisions.approve(stage.caller("officer-1"), view.id, comment=" seen ")
+        second = stage.decisions.approve(stage.caller("officer-2"), view.id)
     assert (first.state, second.state) == ("submitted", "active")
     assert second.activated_at is not None
     assert second.expires_at == second.activated_at + timedelta(hours=24)
@@ -307,7 +309,7 @@ def test_two_approvals_at_once_are_two(stage: Stage, token: str) -> None:
 
         def call(who: str, name: str = view.id, seen: list[str] = outcomes) -> None:
             try:
-                seen.append(stage.disclosures.approve(stage.caller(who), name).state)
+                seen.append(stage.decisions.approve(stage.caller(who), name).state)
             except Conflict as refused:
                 seen.append(refused.code)
 
@@ -332,9 +334,9 @@ def test_two_approvals_at_once_are_two(stage: Stage, token: str) -> None:
 def test_only_officers_decide(stage: Stage, token: str, step: str, who: str) -> None:
     """The requester least of all."""
     view = make(stage, draft(token))
-    refusal(lambda: getattr(stage.disclosures, step)(stage.caller(who), view.id), Forbidden)
+    refusal(lambda: getattr(stage.decisions, step)(stage.caller(who), view.id), Forbidden)
     refusal(
-        lambda: stage.disclosures.determine(
+        lambda: stage.decisions.determine(
             stage.caller(who), view.id, valid=True, reasons="because"
         ),
         Forbidden,
@@ -344,27 +346,25 @@ def test_only_officers_decide(stage: Stage, token: str, step: str, who: str) -> 
 def test_one_denial_is_enough(stage: Stage, token: str) -> None:
     """It ends the request for good, with its reason sealed."""
     view = make(stage, draft(token))
-    stage.disclosures.approve(stage.caller("officer-1"), view.id)
+    stage.decisions.approve(stage.caller("officer-1"), view.id)
     with stage.told() as entries:
-        denied = stage.disclosures.deny(stage.caller("officer-2"), view.id, comment="no harm seen")
+        denied = stage.decisions.deny(stage.caller("officer-2"), view.id, comment="no harm seen")
     assert (denied.state, denied.decisions[-1].comment) == ("denied", "no harm seen")
     assert denied.ended_at is not None
     assert [entry.event for entry in entries] == [Event.DISCLOSURE_DENIED]
     for step in ("approve", "deny", "revoke"):
         with pytest.raises(Conflict) as ended:
-            getattr(stage.disclosures, step)(stage.caller("officer-3"), view.id)
+            getattr(stage.decisions, step)(stage.caller("officer-3"), view.id)
         assert ended.value.code == "disclosure_ended"
 
 
 def test_an_officer_may_change_his_mind_to_no(stage: Stage, token: str) -> None:
     """Who approved may deny; who approved may not approve again."""
     view = make(stage, draft(token))
-    stage.disclosures.approve(stage.caller("officer-1"), view.id)
-    error = refusal(lambda: stage.disclosures.approve(stage.caller("officer-1"), view.id), Conflict)
+    stage.decisions.approve(stage.caller("officer-1"), view.id)
+    error = refusal(lambda: stage.decisions.approve(stage.caller("officer-1"), view.id), Conflict)
     assert error.code == "already_approved_by_you"
-    assert (
-        stage.disclosures.deny(stage.caller("officer-1"), view.id, comment="no").state == "denied"
-    )
+    assert stage.decisions.deny(stage.caller("officer-1"), view.id, comment="no").state == "denied"
 
 
 def test_a_decision_that_stands_already_is_a_conflict(stage: Stage, token: str) -> None:
@@ -376,7 +376,7 @@ def test_a_decision_that_stands_already_is_a_conflict(stage: Stage, token: str) 
         [stage.cast.id("officer-1"), view.id],
     )
     error = refusal(
-        lambda: stage.disclosures.deny(stage.caller("officer-1"), view.id, comment="no"), Conflict
+        lambda: stage.decisions.deny(stage.caller("officer-1"), view.id, comment="no"), Conflict
     )
     assert error.code == "already_decided"
 
@@ -384,7 +384,7 @@ def test_a_decision_that_stands_already_is_a_conflict(stage: Stage, token: str) 
 def test_an_approval_under_another_policy_is_refused(stage: Stage, token: str) -> None:
     """The policy that decides is the one under which it was asked."""
     view = make(stage, draft(token))
-    changed = rebuilt(stage.disclosures, policy=another(stage.services.policy))
+    changed = rebuilt(stage.decisions, policy=another(stage.services.policy))
     error = refusal(lambda: changed.approve(stage.caller("officer-1"), view.id), Conflict)
     assert error.code == "policy_changed"
 
@@ -394,7 +394,7 @@ def test_what_is_no_longer_allowed_is_not_approved(stage: Stage, token: str) -> 
     view = make(stage, draft(token))
     stage.erasure.erase(stage.caller("billing"), [token])
     error = refusal(
-        lambda: stage.disclosures.approve(stage.caller("officer-1"), view.id), InvalidInput
+        lambda: stage.decisions.approve(stage.caller("officer-1"), view.id), InvalidInput
     )
     assert error.code == "token_not_found"
 
@@ -406,7 +406,7 @@ def test_a_request_that_the_policy_no_longer_takes_is_not_approved(
     view = make(stage, draft(token))
     stage.sql("UPDATE disclosures SET uses = 5, uses_left = 5 WHERE id = %s", [view.id])
     error = refusal(
-        lambda: stage.disclosures.approve(stage.caller("officer-1"), view.id), PolicyRefused
+        lambda: stage.decisions.approve(stage.caller("officer-1"), view.id), PolicyRefused
     )
     assert codes(error) == {"approvals_missing", "uses_not_allowed"}
 
@@ -416,7 +416,7 @@ def test_fewer_approvals_written_into_the_row_do_not_help(stage: Stage, token: s
     view = make(stage, draft(token))
     stage.sql("UPDATE disclosures SET approvals_needed = 1 WHERE id = %s", [view.id])
     error = refusal(
-        lambda: stage.disclosures.approve(stage.caller("officer-1"), view.id), PolicyRefused
+        lambda: stage.decisions.approve(stage.caller("officer-1"), view.id), PolicyRefused
     )
     assert codes(error) == {"approvals_missing"}
 
@@ -427,9 +427,9 @@ def test_a_comment_is_checked(stage: Stage, token: str, comment: str) -> None:
     view = make(stage, draft(token))
     for step in ("approve", "deny"):
         with pytest.raises(InvalidInput):
-            getattr(stage.disclosures, step)(stage.caller("officer-1"), view.id, comment=comment)
+            getattr(stage.decisions, step)(stage.caller("officer-1"), view.id, comment=comment)
     refusal(
-        lambda: stage.disclosures.determine(
+        lambda: stage.decisions.determine(
             stage.caller("officer-1"), view.id, valid=True, reasons=comment
         ),
         InvalidInput,
@@ -476,7 +476,7 @@ def test_an_instrument_is_determined_before_it_is_approved(
     stage: Stage, process: DisclosureView
 ) -> None:
     """No approval counts before a named officer found it valid and enforceable."""
-    use_case, view = stage.disclosures, process
+    use_case, view = stage.decisions, process
     assert view.determination_needed
     error = refusal(lambda: use_case.approve(stage.caller("officer-1"), view.id), Conflict)
     assert error.code == "determination_missing"
@@ -513,7 +513,7 @@ def test_an_instrument_that_is_not_valid_ends_the_request(
     stage: Stage, process: DisclosureView
 ) -> None:
     """The finding and the denial are both entries."""
-    use_case, view = stage.disclosures, process
+    use_case, view = stage.decisions, process
     with stage.told() as entries:
         denied = use_case.determine(
             stage.caller("officer-1"), view.id, valid=False, reasons="not signed"
@@ -529,7 +529,7 @@ def test_other_grounds_need_no_determination(stage: Stage, token: str) -> None:
     """It is refused where the ground does not ask for it."""
     view = make(stage, draft(token))
     error = refusal(
-        lambda: stage.disclosures.determine(
+        lambda: stage.decisions.determine(
             stage.caller("officer-1"), view.id, valid=True, reasons="r"
         ),
         Conflict,
@@ -544,25 +544,25 @@ def test_an_officer_ends_a_grant(stage: Stage, token: str) -> None:
     """Revocation needs no Vault when it has no comment."""
     view = stage.granted(draft(token))
     away = rebuilt(
-        stage.disclosures,
+        stage.decisions,
         documents=rebuilt(
-            stage.disclosures._documents,
+            stage.decisions._documents,
             data_keys=NoDataKeys(),
-            unwrapping=Unwraps(stage.disclosures._documents._unwrapping, answer="away"),
+            unwrapping=Unwraps(stage.decisions._documents._unwrapping, answer="away"),
         ),
     )
     with stage.told() as entries:
         ended = away.revoke(stage.caller("officer-3"), view.id)
     assert (ended.state, ended.evidence) == ("revoked", None)
     assert [entry.event for entry in entries] == [Event.DISCLOSURE_REVOKED]
-    again = refusal(lambda: stage.disclosures.revoke(stage.caller("officer-1"), view.id), Conflict)
+    again = refusal(lambda: stage.decisions.revoke(stage.caller("officer-1"), view.id), Conflict)
     assert again.code == "disclosure_ended"
 
 
 def test_only_a_grant_is_revoked(stage: Stage, token: str) -> None:
     """What waits for approval is denied instead."""
     view = make(stage, draft(token))
-    error = refusal(lambda: stage.disclosures.revoke(stage.caller("officer-1"), view.id), Conflict)
+    error = refusal(lambda: stage.decisions.revoke(stage.caller("officer-1"), view.id), Conflict)
     assert error.code == "disclosure_not_active"
 
 
@@ -575,24 +575,24 @@ def test_a_requester_withdraws_his_own(
     """A request or a grant; with a comment, which stays sealed beside it."""
     view = stage.granted(draft(token)) if active else make(stage, draft(token))
     with stage.told() as entries:
-        ended = stage.disclosures.withdraw(
+        ended = stage.decisions.withdraw(
             stage.caller("requester"), view.id, comment="not needed any more"
         )
     assert ended.state == "withdrawn"
     assert [entry.event for entry in entries] == [Event.DISCLOSURE_WITHDRAWN]
-    shown = stage.disclosures.get(stage.caller("requester"), view.id)
+    shown = stage.disclosure_reading.get(stage.caller("requester"), view.id)
     assert shown.decisions[-1].comment == "not needed any more"
-    for step in ("submit", "withdraw"):
+    for call in (stage.disclosures.submit, stage.decisions.withdraw):
         with pytest.raises(Conflict):
-            getattr(stage.disclosures, step)(stage.caller("requester"), view.id)
+            call(stage.caller("requester"), view.id)
 
 
 def test_an_expired_grant_is_expired_before_it_is_swept(stage: Stage, token: str) -> None:
     """The state as told follows the database's clock, and it cannot be revoked any more."""
     view = stage.granted(draft(token))
     stage.sql("UPDATE disclosures SET expires_at = now() WHERE id = %s", [view.id])
-    assert stage.disclosures.get(stage.caller("requester"), view.id).state == "expired"
-    refusal(lambda: stage.disclosures.revoke(stage.caller("officer-1"), view.id), Conflict)
+    assert stage.disclosure_reading.get(stage.caller("requester"), view.id).state == "expired"
+    refusal(lambda: stage.decisions.revoke(stage.caller("officer-1"), view.id), Conflict)
 
 
 # ---------------------------------------------------------------- reading
@@ -602,13 +602,13 @@ def test_an_officers_reading_of_evidence_is_an_entry(stage: Stage, token: str) -
     """A requester's reading of his own is not."""
     view = make(stage, draft(token))
     with stage.told() as entries:
-        own = stage.disclosures.get(stage.caller("requester"), view.id)
-        read = stage.disclosures.get(stage.caller("officer-1"), view.id)
+        own = stage.disclosure_reading.get(stage.caller("requester"), view.id)
+        read = stage.disclosure_reading.get(stage.caller("officer-1"), view.id)
     assert own.evidence == read.evidence == HARM
     assert [(entry.event, entry.actor.id, entry.grant) for entry in entries] == [
         (Event.DISCLOSURE_EVIDENCE_READ, stage.cast.id("officer-1"), view.id)
     ]
-    refusal(lambda: stage.disclosures.get(stage.caller("auditor"), view.id), Forbidden)
+    refusal(lambda: stage.disclosure_reading.get(stage.caller("auditor"), view.id), Forbidden)
 
 
 def test_evidence_is_shown_to_officers_while_there_is_something_to_decide(
@@ -618,14 +618,14 @@ def test_evidence_is_shown_to_officers_while_there_is_something_to_decide(
     officer, requester = stage.caller("officer-1"), stage.caller("requester")
     kept = make(stage, draft(token), is_draft=True)
     ended = make(stage, draft(token))
-    stage.disclosures.deny(officer, ended.id, comment="not shown")
+    stage.decisions.deny(officer, ended.id, comment="not shown")
     with stage.told() as entries:
-        views = [stage.disclosures.get(officer, view.id) for view in (kept, ended)]
+        views = [stage.disclosure_reading.get(officer, view.id) for view in (kept, ended)]
     assert [(view.evidence, view.recipient_name) for view in views] == [(None, None)] * 2
     assert views[1].decisions[0].comment == "not shown"
     assert entries == []
     for view in (kept, ended):
-        assert stage.disclosures.get(requester, view.id).evidence == HARM
+        assert stage.disclosure_reading.get(requester, view.id).evidence == HARM
 
 
 def test_only_its_requester_submits_a_draft(stage: Stage, token: str) -> None:
@@ -656,12 +656,12 @@ def test_only_its_requester_submits_a_draft(stage: Stage, token: str) -> None:
 def test_changed_evidence_does_not_open(stage: Stage, token: str, change: str) -> None:
     """Flipped, unwrapped by nobody, another request's, or a document of another kind."""
     other = make(stage, draft(token))
-    stage.disclosures.approve(stage.caller("officer-1"), other.id, comment="a comment")
+    stage.decisions.approve(stage.caller("officer-1"), other.id, comment="a comment")
     view = make(stage, draft(token))
     statement = f"UPDATE disclosures AS d SET {change} "  # noqa: S608 -- written above
     stage.sql(f"{statement} WHERE d.id = %s", [view.id])
     error = refusal(
-        lambda: stage.disclosures.get(stage.caller("officer-1"), view.id), DocumentUnreadable
+        lambda: stage.disclosure_reading.get(stage.caller("officer-1"), view.id), DocumentUnreadable
     )
     assert error.code == "document_unreadable"
 
@@ -672,7 +672,7 @@ def test_pages_show_a_requester_his_own_and_an_officer_all(stage: Stage, token: 
     seen: list[DisclosureView] = []
     cursor: str | None = None
     while True:
-        page = stage.disclosures.page(
+        page = stage.disclosure_reading.page(
             stage.caller("requester-2"), state="submitted", cursor=cursor, limit=2
         )
         seen += page.items
@@ -685,7 +685,7 @@ def test_pages_show_a_requester_his_own_and_an_officer_all(stage: Stage, token: 
     theirs = make(stage, draft(token)).id
     cursor, found = None, False
     while not found:
-        page = stage.disclosures.page(
+        page = stage.disclosure_reading.page(
             stage.caller("officer-1"), state=None, cursor=cursor, limit=100
         )
         found = theirs in {view.id for view in page.items}
@@ -706,7 +706,8 @@ def test_a_wrong_page_is_refused(stage: Stage, changes: dict[str, Any], code: st
     """Each mistake has its code."""
     how: dict[str, Any] = {"state": None, "cursor": None, "limit": 10}
     error = refusal(
-        lambda: stage.disclosures.page(stage.caller("officer-1"), **(how | changes)), InvalidInput
+        lambda: stage.disclosure_reading.page(stage.caller("officer-1"), **(how | changes)),
+        InvalidInput,
     )
     assert error.code == code
-    refusal(lambda: stage.disclosures.page(stage.caller("support"), **how), Forbidden)
+    refusal(lambda: stage.disclosure_reading.page(stage.caller("support"), **how), Forbidden)

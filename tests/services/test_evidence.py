@@ -23,7 +23,7 @@ from tests.support.whole import (
 )
 from vault_service.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 from vault_service.ledger.entries import Event
-from vault_service.services.disclosures import PolicyRefused
+from vault_service.services.disclosures.drafts import PolicyRefused
 from vault_service.services.documents import DocumentUnreadable
 from vault_service.services.evidence import LONGEST_ACCESS, MAX_DOCUMENT, MAX_WAITING
 from vault_service.services.housekeeping import DOCUMENTS
@@ -302,7 +302,7 @@ def test_officers_read_while_there_is_something_to_decide(
     assert shown.evidence["authority"] == WARRANT["authority"]
     assert [bool(entry.details) for entry in entries] == [True, False]
     assert {entry.grant for entry in entries} == {process.id}
-    stage.disclosures.withdraw(stage.caller("requester"), process.id)
+    stage.decisions.withdraw(stage.caller("requester"), process.id)
     error = refusal(lambda: read(stage, process, "officer-1"), Forbidden)
     assert error.code == "evidence_closed"
     assert read(stage, process, "requester") == ORDER
@@ -372,7 +372,7 @@ def test_an_auditors_access_ends_by_itself(
     auditor, officer = stage.caller("auditor"), stage.caller("officer-1")
     other = asked(stage, customer, stage.document())
     stage.evidence.open_to(officer, process.id, auditor=auditor.principal.id, life=LONGEST_ACCESS)
-    stage.disclosures.withdraw(stage.caller("requester"), process.id)
+    stage.decisions.withdraw(stage.caller("requester"), process.id)
     assert read(stage, process, "auditor") == ORDER
     refusal(lambda: read(stage, other, "auditor"), NotFound)
     stage.sql("UPDATE evidence_access SET expires_at = now() WHERE disclosure = %s", [process.id])

@@ -15,7 +15,8 @@ from vault_service.domain.grounds import Policy
 from vault_service.domain.instruments import Instrument
 from vault_service.errors import Conflict, Forbidden, NotFound
 from vault_service.ledger.entries import Event
-from vault_service.services.disclosures import DeterminationIncomplete, PolicyRefused
+from vault_service.services.disclosures.drafts import PolicyRefused
+from vault_service.services.disclosures.instruments import DeterminationIncomplete
 from vault_service.services.views import DisclosureView
 
 TODAY = datetime.now(UTC).date()
@@ -44,7 +45,7 @@ def process(stage: Stage, customer: str) -> DisclosureView:
 
 def determine(stage: Stage, view: DisclosureView, said: Instrument | None, **how: Any) -> Any:
     """Find the instrument valid."""
-    return stage.disclosures.determine(
+    return stage.decisions.determine(
         stage.caller(how.get("by", "officer-1")),
         view.id,
         valid=how.get("valid", True),
@@ -56,8 +57,8 @@ def determine(stage: Stage, view: DisclosureView, said: Instrument | None, **how
 def grant(stage: Stage, view: DisclosureView, said: Instrument | None = None) -> Any:
     """A grant on legal process."""
     determine(stage, view, said or covered(view))
-    stage.disclosures.approve(stage.caller("officer-1"), view.id)
-    return stage.disclosures.approve(stage.caller("officer-2"), view.id)
+    stage.decisions.approve(stage.caller("officer-1"), view.id)
+    return stage.decisions.approve(stage.caller("officer-2"), view.id)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_a_determination_says_what_the_policy_holds_grants_to(
     assert {each.code for each in error.problems} == codes
     assert {each.clause for each in error.problems} == {"C3"}
     assert entries == []
-    assert stage.disclosures.get(stage.caller("requester"), process.id).state == "submitted"
+    assert stage.disclosure_reading.get(stage.caller("requester"), process.id).state == "submitted"
     # Who finds it not valid need say nothing of what it covers.
     assert determine(stage, process, said, valid=False).state == "denied"
 
@@ -99,11 +100,11 @@ def test_what_the_instrument_does_not_cover_is_not_approved(
     """Approving names the piece and its clause; so does asking what is lacking."""
     determine(stage, process, replace(covered(process), **said))
     error = refusal(
-        lambda: stage.disclosures.approve(stage.caller("officer-1"), process.id), PolicyRefused
+        lambda: stage.decisions.approve(stage.caller("officer-1"), process.id), PolicyRefused
     )
     problems = {(each.code, each.pointer, each.clause) for each in error.problems}
     assert (code, pointer, "C3") in problems
-    decision = stage.disclosures.lacking(stage.caller("requester"), process.id)
+    decision = stage.disclosure_reading.lacking(stage.caller("requester"), process.id)
     assert {each.code for each in decision.missing} == {code, "approvals_missing"}
 
 
@@ -118,7 +119,8 @@ def test_tokens_are_held_to_an_instrument_over_a_customer(stage: Stage, customer
             "grounds": {**policy.grounds, ("legal_process", "personal_and_account"): account},
         }
     )
-    use_case = rebuilt(stage.disclosures, policy=wider)
+    requests = rebuilt(stage.disclosures, policy=wider)
+    decisions = rebuilt(stage.decisions, policy=wider)
     granting = rebuilt(stage.granting, policy=wider)
     own, other = stage.card(customer), stage.card(stage.customer())
     officer = stage.caller("officer-1")
@@ -131,11 +133,11 @@ def test_tokens_are_held_to_an_instrument_over_a_customer(stage: Stage, customer
             recipient_kind="court",
             evidence=WARRANT | {"document": stage.document()},
         )
-        view = use_case.create(stage.caller("requester"), asked, is_draft=False)
-        use_case.determine(officer, view.id, valid=True, reasons="r", instrument=said)
+        view = requests.create(stage.caller("requester"), asked, is_draft=False)
+        decisions.determine(officer, view.id, valid=True, reasons="r", instrument=said)
         try:
-            use_case.approve(officer, view.id)
-            states.append(use_case.approve(stage.caller("officer-2"), view.id).state)
+            decisions.approve(officer, view.id)
+            states.append(decisions.approve(stage.caller("officer-2"), view.id).state)
             assert granting.issue(stage.caller("requester"), view.id).token
             stage.sql("UPDATE disclosures SET tokens = %s WHERE id = %s", [[own, other], view.id])
             forged = refusal(lambda v=view: granting.issue(stage.caller("requester"), v.id))
@@ -150,7 +152,7 @@ def test_a_grant_never_outlives_what_was_determined(stage: Stage, process: Discl
     view = grant(stage, process, replace(covered(process), ends=TODAY, begins=TODAY))
     midnight = datetime(TODAY.year, TODAY.month, TODAY.day, tzinfo=UTC) + timedelta(days=1)
     assert midnight - timedelta(seconds=2) < view.expires_at <= midnight
-    shown = stage.disclosures.get(stage.caller("officer-2"), process.id)
+    shown = stage.disclosure_reading.get(stage.caller("officer-2"), process.id)
     assert shown.instrument == replace(covered(process), ends=TODAY, begins=TODAY)
 
 
@@ -160,7 +162,7 @@ def test_lacking_tells_every_step(stage: Stage, process: DisclosureView) -> None
 
     def look() -> None:
         with stage.told() as entries:
-            decision = stage.disclosures.lacking(stage.caller("officer-3"), process.id)
+            decision = stage.disclosure_reading.lacking(stage.caller("officer-3"), process.id)
         assert entries == []
         seen.append([each.code for each in decision.missing])
         assert {each.clause for each in decision.missing} <= {"C3"}
@@ -168,11 +170,11 @@ def test_lacking_tells_every_step(stage: Stage, process: DisclosureView) -> None
     look()
     determine(stage, process, covered(process))
     look()
-    stage.disclosures.approve(stage.caller("officer-1"), process.id)
+    stage.decisions.approve(stage.caller("officer-1"), process.id)
     look()
-    stage.disclosures.approve(stage.caller("officer-2"), process.id)
+    stage.decisions.approve(stage.caller("officer-2"), process.id)
     look()
-    stage.disclosures.annul(stage.caller("officer-2"), process.id, reasons="lifted")
+    stage.decisions.annul(stage.caller("officer-2"), process.id, reasons="lifted")
     look()
     assert seen == [
         ["determination_missing", "approvals_missing"],
@@ -181,8 +183,12 @@ def test_lacking_tells_every_step(stage: Stage, process: DisclosureView) -> None
         [],
         ["determination_negative"],
     ]
-    refusal(lambda: stage.disclosures.lacking(stage.caller("requester-2"), process.id), NotFound)
-    refusal(lambda: stage.disclosures.lacking(stage.caller("auditor"), process.id), Forbidden)
+    refusal(
+        lambda: stage.disclosure_reading.lacking(stage.caller("requester-2"), process.id), NotFound
+    )
+    refusal(
+        lambda: stage.disclosure_reading.lacking(stage.caller("auditor"), process.id), Forbidden
+    )
 
 
 def test_lacking_tells_a_negative_finding(stage: Stage, customer: str) -> None:
@@ -190,9 +196,9 @@ def test_lacking_tells_a_negative_finding(stage: Stage, customer: str) -> None:
     first, second = request(stage, customer), request(stage, customer)
     determine(stage, first, None, valid=False)
     determine(stage, second, covered(second))
-    stage.disclosures.deny(stage.caller("officer-1"), second.id, comment="not needed")
+    stage.decisions.deny(stage.caller("officer-1"), second.id, comment="not needed")
     codes = [
-        [e.code for e in stage.disclosures.lacking(stage.caller("requester"), v.id).missing]
+        [e.code for e in stage.disclosure_reading.lacking(stage.caller("requester"), v.id).missing]
         for v in (first, second)
     ]
     assert codes == [["determination_negative", "approvals_missing"], ["approvals_missing"]]
@@ -206,7 +212,7 @@ def test_a_revoked_instrument_ends_the_grant_at_once(stage: Stage, process: Disc
     view = grant(stage, process)
     assert stage.token(view.id)
     with stage.told() as entries:
-        ended = stage.disclosures.annul(
+        ended = stage.decisions.annul(
             stage.caller("officer-3"), view.id, reasons="lifted on appeal"
         )
     assert (ended.state, ended.decisions[-1].comment) == ("revoked", "lifted on appeal")
@@ -216,7 +222,7 @@ def test_a_revoked_instrument_ends_the_grant_at_once(stage: Stage, process: Disc
     ]
     assert refusal(lambda: stage.token(view.id), Conflict).code == "disclosure_revoked"
     again = refusal(
-        lambda: stage.disclosures.annul(stage.caller("officer-1"), view.id, reasons="r"), Conflict
+        lambda: stage.decisions.annul(stage.caller("officer-1"), view.id, reasons="r"), Conflict
     )
     assert again.code == "disclosure_ended"
 
@@ -227,7 +233,7 @@ def test_an_instrument_annulled_before_the_grant_denies_it(
     """Between determination and approval as well."""
     determine(stage, process, covered(process))
     with stage.told() as entries:
-        ended = stage.disclosures.annul(stage.caller("officer-2"), process.id, reasons="withdrawn")
+        ended = stage.decisions.annul(stage.caller("officer-2"), process.id, reasons="withdrawn")
     assert ended.state == "denied"
     assert [entry.event for entry in entries] == [
         Event.DISCLOSURE_ANNULLED,
@@ -240,14 +246,14 @@ def test_only_what_was_determined_is_annulled_and_only_by_officers(
 ) -> None:
     """Not before a determination, nor where none is needed."""
     officer = stage.caller("officer-1")
-    early = refusal(lambda: stage.disclosures.annul(officer, process.id, reasons="r"), Conflict)
+    early = refusal(lambda: stage.decisions.annul(officer, process.id, reasons="r"), Conflict)
     assert early.code == "determination_missing"
     other = stage.granted(draft(stage.card(customer)))
-    none = refusal(lambda: stage.disclosures.annul(officer, other.id, reasons="r"), Conflict)
+    none = refusal(lambda: stage.decisions.annul(officer, other.id, reasons="r"), Conflict)
     assert none.code == "determination_not_needed"
     for who in ("requester", "auditor", "operator"):
         refusal(
-            lambda w=who: stage.disclosures.annul(stage.caller(w), process.id, reasons="r"),
+            lambda w=who: stage.decisions.annul(stage.caller(w), process.id, reasons="r"),
             Forbidden,
         )
 
@@ -289,9 +295,9 @@ def test_an_ended_grant_written_back_to_active_gets_no_token(
     view = grant(stage, process)
     officer = stage.caller("officer-2")
     {
-        "annul": lambda: stage.disclosures.annul(officer, view.id, reasons="quashed"),
-        "revoke": lambda: stage.disclosures.revoke(officer, view.id),
-        "withdraw": lambda: stage.disclosures.withdraw(stage.caller("requester"), view.id),
+        "annul": lambda: stage.decisions.annul(officer, view.id, reasons="quashed"),
+        "revoke": lambda: stage.decisions.revoke(officer, view.id),
+        "withdraw": lambda: stage.decisions.withdraw(stage.caller("requester"), view.id),
     }[ending]()
     stage.sql("UPDATE disclosures SET state = 'active', ended_at = NULL WHERE id = %s", [view.id])
     assert refusal(lambda: stage.token(view.id), Conflict).code == "grant_out_of_policy"

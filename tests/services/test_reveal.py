@@ -253,7 +253,7 @@ def test_a_standing_grant_counts_down(stage: Stage, token: str) -> None:
     assert refusal(lambda: stage.reveal(first, token)).code == "disclosure_spent"
     stage.revealed(second, token)
     assert refusal(lambda: stage.reveal(third, token)).code == "disclosure_spent"
-    assert stage.disclosures.get(stage.caller("requester"), grant.id).state == "spent"
+    assert stage.disclosure_reading.get(stage.caller("requester"), grant.id).state == "spent"
     error = refusal(lambda: stage.token(grant.id), Conflict)
     assert error.code == "disclosure_spent"
 
@@ -497,7 +497,7 @@ def test_a_grant_that_ends_while_it_is_used_reveals_nothing(stage: Stage, token:
 
     def before(read_only: bool) -> None:  # noqa: FBT001 -- the hook's form
         if not read_only:
-            stage.disclosures.revoke(stage.caller("officer-1"), grant.id)
+            stage.decisions.revoke(stage.caller("officer-1"), grant.id)
 
     hooked = rebuilt_reveal(stage, uow=Hooked(stage.reveals._uow, before=before))
     error = refusal(lambda: ask(stage, hooked, disclosure_token, token), DisclosureRefused)

@@ -191,14 +191,14 @@ def test_evidence_and_comments_are_rewrapped_too(stage: Stage, work: Any) -> Non
     grant = stage.disclosures.create(
         stage.caller("requester"), draft(stage.card(stage.customer())), is_draft=False
     )
-    stage.disclosures.approve(stage.caller("officer-1"), grant.id, comment="seen")
+    stage.decisions.approve(stage.caller("officer-1"), grant.id, comment="seen")
     rotation = asked(stage, "evidence")
     work.run(STOP)
     # What the pool of this process still holds is of the old version: nothing waited for its end.
     stage.disclosures._documents._data_keys.discard()
     done = row(stage, rotation)
     assert (done.state, done.rewrapped) == (RotationState.DONE, 2)
-    read = stage.disclosures.get(stage.caller("officer-2"), grant.id)
+    read = stage.disclosure_reading.get(stage.caller("officer-2"), grant.id)
     assert [decision.comment for decision in read.decisions] == ["seen"]
 
 

@@ -68,7 +68,7 @@ def year(stage: Stage) -> int:
         for _ in range(11)
     ]
     for each in denied:
-        stage.disclosures.deny(stage.caller("officer-1"), each, comment="no")
+        stage.decisions.deny(stage.caller("officer-1"), each, comment="no")
     move(stage, grant, *harms, *denied, to=datetime(year, 12, 31, 23, 59, 57, tzinfo=UTC))
     stage.sql("UPDATE disclosures SET activated_at = NULL WHERE id = ANY(%s)", [denied])
     return year

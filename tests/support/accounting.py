@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from tests.support.whole import Stage, draft
-from vault_service.services.disclosures import DisclosureDraft
+from vault_service.services.disclosures.drafts import DisclosureDraft
 
 LAW = {
     "law": "a code",

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.whole import Stage, draft, name
 from vault_service.domain.communications import Direction, Envelope
-from vault_service.services.disclosures import DisclosureDraft
+from vault_service.services.disclosures.drafts import DisclosureDraft
 from vault_service.services.views import TokenView
 
 OUTSIDE = Envelope(

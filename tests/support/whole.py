@@ -36,7 +36,10 @@ from vault_service.services.communications import Communications
 from vault_service.services.context import Caller
 from vault_service.services.customer_erasure import CustomerErasures
 from vault_service.services.customers import Customers
-from vault_service.services.disclosures import DisclosureDraft, Disclosures
+from vault_service.services.disclosures.decisions import DisclosureDecisions
+from vault_service.services.disclosures.drafts import DisclosureDraft
+from vault_service.services.disclosures.reading import DisclosureReading
+from vault_service.services.disclosures.requests import DisclosureRequests
 from vault_service.services.erasing import Erasing
 from vault_service.services.erasure import Erasure
 from vault_service.services.evidence import EvidenceDocuments
@@ -247,9 +250,19 @@ class Stage:
         return present(self.services.principals)
 
     @property
-    def disclosures(self) -> Disclosures:
+    def disclosures(self) -> DisclosureRequests:
         """The use case."""
         return present(self.services.disclosures)
+
+    @property
+    def decisions(self) -> DisclosureDecisions:
+        """The use case."""
+        return present(self.services.decisions)
+
+    @property
+    def disclosure_reading(self) -> DisclosureReading:
+        """The use case."""
+        return present(self.services.disclosure_reading)
 
     @property
     def recipients(self) -> RecipientRecords:
@@ -378,7 +391,7 @@ class Stage:
         """A grant, approved by as many officers as it needs."""
         view = self.disclosures.create(self.caller(by), asked, is_draft=False)
         for number in range(1, view.approvals_needed + 1):
-            view = self.disclosures.approve(self.caller(f"officer-{number}"), view.id)
+            view = self.decisions.approve(self.caller(f"officer-{number}"), view.id)
         assert view.state == "active"
         return view
 

@@ -22,7 +22,7 @@ from vault_service.api.schemas import (
 from vault_service.domain.actors import Action
 from vault_service.domain.instruments import Instrument
 from vault_service.errors import InvalidInput
-from vault_service.services.disclosures import DisclosureDraft
+from vault_service.services.disclosures.drafts import DisclosureDraft
 from vault_service.settings import ProcessRole
 from vault_service.web.served import present
 
@@ -144,7 +144,7 @@ def explain_disclosure(call: Call[DisclosureIn, None]) -> Answer:
 )
 def list_disclosures(call: Call[None, DisclosuresQuery]) -> Answer:
     """List requests."""
-    page = present(call.served.disclosures).page(
+    page = present(call.served.disclosure_reading).page(
         call.caller, state=call.query.state, cursor=call.query.cursor, limit=call.query.limit
     )
     return Answer(
@@ -164,7 +164,7 @@ def list_disclosures(call: Call[None, DisclosuresQuery]) -> Answer:
 )
 def get_disclosure(call: Call[None, None]) -> Answer:
     """Read one request."""
-    view = present(call.served.disclosures).get(call.caller, call.path["disclosure"])
+    view = present(call.served.disclosure_reading).get(call.caller, call.path["disclosure"])
     return Answer(body=views.disclosure(view))
 
 
@@ -197,7 +197,7 @@ def submit_disclosure(call: Call[NothingIn, None]) -> Answer:
 )
 def determine_disclosure(call: Call[DeterminationIn, None]) -> Answer:
     """Record a determination."""
-    view = present(call.served.disclosures).determine(
+    view = present(call.served.decisions).determine(
         call.caller,
         call.path["disclosure"],
         valid=call.body.valid,
@@ -229,7 +229,7 @@ def _instrument(body: InstrumentIn) -> Instrument:
 )
 def annul_disclosure(call: Call[AnnulmentIn, None]) -> Answer:
     """Annul."""
-    view = present(call.served.disclosures).annul(
+    view = present(call.served.decisions).annul(
         call.caller, call.path["disclosure"], reasons=call.body.reasons
     )
     return Answer(body=views.disclosure(view))
@@ -245,7 +245,7 @@ def annul_disclosure(call: Call[AnnulmentIn, None]) -> Answer:
 )
 def explain_request(call: Call[None, None]) -> Answer:
     """Explain what a request lacks."""
-    decision = present(call.served.disclosures).lacking(call.caller, call.path["disclosure"])
+    decision = present(call.served.disclosure_reading).lacking(call.caller, call.path["disclosure"])
     return Answer(body=views.explanation(decision))
 
 
@@ -262,7 +262,7 @@ def explain_request(call: Call[None, None]) -> Answer:
 )
 def approve_disclosure(call: Call[CommentIn, None]) -> Answer:
     """Approve."""
-    view = present(call.served.disclosures).approve(
+    view = present(call.served.decisions).approve(
         call.caller, call.path["disclosure"], comment=call.body.comment
     )
     return Answer(body=views.disclosure(view))
@@ -281,7 +281,7 @@ def approve_disclosure(call: Call[CommentIn, None]) -> Answer:
 )
 def deny_disclosure(call: Call[CommentIn, None]) -> Answer:
     """Deny."""
-    view = present(call.served.disclosures).deny(
+    view = present(call.served.decisions).deny(
         call.caller, call.path["disclosure"], comment=call.body.comment
     )
     return Answer(body=views.disclosure(view))
@@ -300,7 +300,7 @@ def deny_disclosure(call: Call[CommentIn, None]) -> Answer:
 )
 def revoke_disclosure(call: Call[CommentIn, None]) -> Answer:
     """Revoke."""
-    view = present(call.served.disclosures).revoke(
+    view = present(call.served.decisions).revoke(
         call.caller, call.path["disclosure"], comment=call.body.comment
     )
     return Answer(body=views.disclosure(view))
@@ -319,7 +319,7 @@ def revoke_disclosure(call: Call[CommentIn, None]) -> Answer:
 )
 def withdraw_disclosure(call: Call[CommentIn, None]) -> Answer:
     """Withdraw."""
-    view = present(call.served.disclosures).withdraw(
+    view = present(call.served.decisions).withdraw(
         call.caller, call.path["disclosure"], comment=call.body.comment
     )
     return Answer(body=views.disclosure(view))

@@ -15,7 +15,9 @@ from vault_service.services.accounting import Accounting
 from vault_service.services.alarms import Alarms
 from vault_service.services.audit import Audit
 from vault_service.services.customer_erasure import CustomerErasures
-from vault_service.services.disclosures import Disclosures
+from vault_service.services.disclosures.decisions import DisclosureDecisions
+from vault_service.services.disclosures.reading import DisclosureReading
+from vault_service.services.disclosures.requests import DisclosureRequests
 from vault_service.services.documents import Documents
 from vault_service.services.evidence import EvidenceDocuments
 from vault_service.services.holds import LegalHolds
@@ -69,13 +71,17 @@ def use_cases(
         "ledger": LedgerReading(
             uow=uow, keys=SigningKey(parts.transit("inspect"), LEDGER_KEY), audit=told
         ),
-        "disclosures": Disclosures(
+        "disclosures": DisclosureRequests(
             uow=uow,
             documents=documents,
             recipients=recipients,
             policy=policy,
             audit=told,
             honeytokens=guard,
+        ),
+        "decisions": DisclosureDecisions(uow=uow, documents=documents, policy=policy, audit=told),
+        "disclosure_reading": DisclosureReading(
+            uow=uow, documents=documents, policy=policy, audit=told
         ),
         "notices": Notices(uow=uow, policy=policy, audit=told, honeytokens=guard),
         "transparency": Transparency(uow=uow, audit=told),

@@ -26,7 +26,9 @@ from vault_service.services.authentication import Authentication
 from vault_service.services.communications import Communications
 from vault_service.services.customer_erasure import CustomerErasures
 from vault_service.services.customers import Customers
-from vault_service.services.disclosures import Disclosures
+from vault_service.services.disclosures.decisions import DisclosureDecisions
+from vault_service.services.disclosures.reading import DisclosureReading
+from vault_service.services.disclosures.requests import DisclosureRequests
 from vault_service.services.duties import Duty
 from vault_service.services.erasing import Erasing
 from vault_service.services.erasure import Erasure
@@ -91,7 +93,9 @@ class Services:
     communications: Communications | None = None
     reading: Reading | None = None
     principals: Principals | None = None
-    disclosures: Disclosures | None = None
+    disclosures: DisclosureRequests | None = None
+    decisions: DisclosureDecisions | None = None
+    disclosure_reading: DisclosureReading | None = None
     recipients: RecipientRecords | None = None
     accounting: Accounting | None = None
     evidence: EvidenceDocuments | None = None

@@ -16,9 +16,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from keys import chunked
 from keys.envelope import Context
@@ -34,7 +32,8 @@ from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.crypto_ports import DataKeys, Unwrapping
 from vault_service.services.disclosure_ports import DisclosureRow
-from vault_service.services.disclosures import DETAILS, state_now
+from vault_service.services.disclosures.rows import found, state_now, unknown
+from vault_service.services.disclosures.views import open_details
 from vault_service.services.documents import KEK, Documents, DocumentUnreadable
 from vault_service.services.evidence_ports import AccessRow, DocumentRow, NewDocument
 from vault_service.services.ports import Transaction, UnitOfWork
@@ -179,7 +178,7 @@ class EvidenceDocuments:
             sealed = [] if document is None else tx.evidence.content(document.bucket, document.id)
         if document is None:
             raise NotFound("this evidence is no document", code="document_not_found")
-        promised = read_digest(self._evidence(row).get(name, ""))
+        promised = read_digest(open_details(self._documents, row).evidence.get(name, ""))
         content = self._opened(document, sealed)
         # Two rows lead from the request to its content; the sealed evidence says whether they do.
         if hashlib.sha256(content).digest() != promised:
@@ -198,7 +197,7 @@ class EvidenceDocuments:
         """
         self._audit.require(caller, Action.READ_EVIDENCE)
         row = self._readable(caller, disclosure)
-        shown = self._evidence(row)
+        shown = open_details(self._documents, row).evidence
         self._tell_reading(caller, row)
         return EvidenceView(disclosure=row.id, ground=row.ground, clause=row.clause, evidence=shown)
 
@@ -211,10 +210,10 @@ class EvidenceDocuments:
         """
         who = caller.principal
         with self._uow.begin(read_only=True) as tx:
-            row = _found(tx, disclosure)
-            if row is not None and row.requester == who.id:
+            row = found(tx, disclosure)
+            if row.requester == who.id:
                 return row
-            if row is not None and Role.OFFICER in who.roles:
+            if Role.OFFICER in who.roles:
                 if state_now(row) not in DECIDABLE:
                     raise Forbidden(
                         "there is nothing to decide on, so its evidence is closed",
@@ -222,16 +221,11 @@ class EvidenceDocuments:
                     )
                 return row
             if (
-                row is not None
-                and Role.AUDITOR in who.roles
+                Role.AUDITOR in who.roles
                 and tx.evidence.access(row.bucket, row.id, who.id) is not None
             ):
                 return row
-        raise _unknown()
-
-    def _evidence(self, row: DisclosureRow) -> dict[str, str]:
-        (details,) = self._documents.open(row.id, [(DETAILS, row.details)])
-        return msgspec.convert(msgspec.convert(details, dict[str, Any])["evidence"], dict[str, str])
+        raise unknown()
 
     def _opened(self, document: DocumentRow, sealed: list[bytes]) -> bytes:
         (key,) = self._unwrapping.unwrap([document.wrapped_key])
@@ -278,9 +272,7 @@ class EvidenceDocuments:
                 pointer="/seconds",
             )
         with self._uow.begin() as tx:
-            row = _found(tx, disclosure)
-            if row is None:
-                raise _unknown()
+            row = found(tx, disclosure)
             principal = tx.principals.get(auditor)
             if principal is None or Role.AUDITOR not in principal.roles:
                 raise InvalidInput(
@@ -311,9 +303,7 @@ class EvidenceDocuments:
         """
         self._audit.require(caller, Action.OPEN_EVIDENCE)
         with self._uow.begin() as tx:
-            row = _found(tx, disclosure)
-            if row is None:
-                raise _unknown()
+            row = found(tx, disclosure)
             if not tx.evidence.disallow(row.bucket, row.id, auditor):
                 raise Conflict(
                     "this auditor may not read this evidence anyway", code="evidence_not_open"
@@ -357,15 +347,3 @@ def _check_waiting(tx: Transaction, caller: Caller) -> None:
 
 def _context(document: str) -> Context:
     return Context(token=document, customer="", data_class=CONTENT, record_version=_VERSION)
-
-
-def _found(tx: Transaction, disclosure: str) -> DisclosureRow | None:
-    try:
-        bucket = tokens.bucket_from_disclosure_id(disclosure)
-    except InvalidInput:
-        return None
-    return tx.disclosures.get(bucket, disclosure)
-
-
-def _unknown() -> NotFound:
-    return NotFound("there is no such disclosure request", code="disclosure_not_found")

@@ -16,14 +16,14 @@ from vault_service.domain.disclosures import Scope, State
 from vault_service.domain.grounds import Category, Ground, Policy
 from vault_service.domain.instruments import Instrument, covers, end, lacking
 from vault_service.domain.policy import Progress, lacking_progress
-from vault_service.errors import Conflict, InvalidInput, NotFound, Problem, ServiceError, outcome
+from vault_service.errors import Conflict, InvalidInput, Problem, ServiceError, outcome
 from vault_service.ledger.entries import Event
 from vault_service.services import possession
 from vault_service.services.audit import Audit, Denials
 from vault_service.services.context import Caller
 from vault_service.services.disclosure_ports import DisclosureRow, NewToken
 from vault_service.services.disclosure_token import DisclosureClaims, IssuedToken, TokenIssuer
-from vault_service.services.disclosures import state_now, told_grant
+from vault_service.services.disclosures.rows import state_now, told_grant, unknown
 from vault_service.services.dpop import Proof, ShownProof, missing
 from vault_service.services.gather import sifted
 from vault_service.services.outbox_ports import OutboxEntry
@@ -113,7 +113,7 @@ class Granting:
         try:
             return tokens.bucket_from_disclosure_id(asked.disclosure), asked.disclosure
         except InvalidInput:
-            raise _unknown() from None
+            raise unknown() from None
 
     def _issue_to(
         self,
@@ -248,7 +248,7 @@ class Granting:
     def _active(self, caller: Caller, grant: _Grant | None) -> _Grant:
         """The caller's active grant, and what was decided on it."""
         if grant is None or grant[0].requester != caller.principal.id:
-            raise _unknown()
+            raise unknown()
         row, found = grant
         state = state_now(row)
         if state is not State.ACTIVE:
@@ -323,10 +323,6 @@ class _Found:
 
 
 _Grant = tuple[DisclosureRow, _Found]
-
-
-def _unknown() -> NotFound:
-    return NotFound("there is no such disclosure request", code="disclosure_not_found")
 
 
 def _looked_up(row: DisclosureRow, records: Mapping[str, MaskedRecord]) -> Scope | None:

@@ -53,7 +53,8 @@ from vault_service.services.context import Caller
 from vault_service.services.crypto_ports import Unwrapping
 from vault_service.services.disclosure_ports import DisclosureRow, UseClaim
 from vault_service.services.disclosure_token import DisclosureClaims, TokenVerifier
-from vault_service.services.disclosures import state_now, told_bound, told_grant
+from vault_service.services.disclosures.entries import told_bound
+from vault_service.services.disclosures.rows import state_now, told_grant
 from vault_service.services.dpop import Proof, ShownProof, missing
 from vault_service.services.gather import apart
 from vault_service.services.honeytokens import Honeytokens

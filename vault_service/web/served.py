@@ -15,7 +15,9 @@ from vault_service.services.authentication import Authentication
 from vault_service.services.communications import Communications
 from vault_service.services.customer_erasure import CustomerErasures
 from vault_service.services.customers import Customers
-from vault_service.services.disclosures import Disclosures
+from vault_service.services.disclosures.decisions import DisclosureDecisions
+from vault_service.services.disclosures.reading import DisclosureReading
+from vault_service.services.disclosures.requests import DisclosureRequests
 from vault_service.services.erasure import Erasure
 from vault_service.services.evidence import EvidenceDocuments
 from vault_service.services.granting import Granting
@@ -122,8 +124,16 @@ class Served(Protocol):
         """Principals and their keys."""
 
     @property
-    def disclosures(self) -> Disclosures | None:
-        """Disclosures."""
+    def disclosures(self) -> DisclosureRequests | None:
+        """Requests for disclosure."""
+
+    @property
+    def decisions(self) -> DisclosureDecisions | None:
+        """Decisions on requests."""
+
+    @property
+    def disclosure_reading(self) -> DisclosureReading | None:
+        """Requests, to be read."""
 
     @property
     def recipients(self) -> RecipientRecords | None:
