@@ -149,9 +149,13 @@ class DataKeyPool:
         with shelf.changed:
             waits = shelf.ahead is not None
             shelf.ahead = max(shelf.ahead or 0, min(count, MAX_READY))
-        if not waits:
-            with contextlib.suppress(RuntimeError):  # the process ends, and starts nothing aside
-                self._ahead.submit(self._prepare, kek)
+        if waits:
+            return
+        try:
+            self._ahead.submit(self._prepare, kek)
+        except RuntimeError:  # no thread can be started, or the process ends
+            with shelf.changed:
+                shelf.ahead = None
 
     def take(self, kek: str, count: int) -> list[DataKey]:
         """Return `count` data keys that nobody else gets.

@@ -332,6 +332,7 @@ def test_of_many_preparations_one_for_each_kek_waits() -> None:
     pool._ahead.shutdown()
     assert wrapping.calls == [50, 250, 60]
     pool.prepare("kek", MAX_READY)
+    assert pool._shelf("kek").ahead is None
     assert len(pool.take("kek", 300)) == 300
 
 
