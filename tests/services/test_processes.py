@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -271,6 +272,31 @@ def test_a_slow_check_does_not_keep_the_others_waiting() -> None:
     ]
     go.set()
     health.close()
+
+
+def test_a_process_that_stops_is_not_ready() -> None:
+    """Whether it is asked before, while a check waits for its turn, or after: no error of ours."""
+    inside, go = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        inside.set()
+        assert go.wait(10)
+
+    health = Health({"slow": slow})
+    stopping = [("slow", False, "the process stops")]
+    with ThreadPoolExecutor(1) as pool:
+        ahead = health._pool.submit(slow)
+        assert inside.wait(10)
+        asked = pool.submit(health.ready)
+        while not health._pool._work_queue.qsize():
+            time.sleep(0.001)
+        health.close()
+        found = asked.result(10)
+    go.set()
+    ahead.result(10)
+    assert [(each.name, each.ok, each.reason) for each in found] == stopping
+    health._known = None
+    assert [(each.name, each.ok, each.reason) for each in health.ready()] == stopping
 
 
 def test_findings_are_kept_for_a_moment() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +21,7 @@ from vault_service.errors import ServiceError
 # Seconds: all checks together answer within this, and findings are kept for so long.
 TIME_LIMIT: Final = 2.8
 KEEP: Final = 1.0
+STOPS: Final = "the process stops"
 
 Check = Callable[[], None]
 
@@ -64,11 +65,14 @@ class Health:
 
     def _ask(self) -> list[Result]:
         until = self._clock() + TIME_LIMIT
-        asked = {name: self._pool.submit(check) for name, check in self._checks.items()}
+        try:
+            asked = {name: self._pool.submit(check) for name, check in self._checks.items()}
+        except RuntimeError:
+            return [Result(name=name, ok=False, reason=STOPS) for name in self._checks]
         return [_outcome(name, future, until - self._clock()) for name, future in asked.items()]
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Let the threads go; whoever asks from now on is told that the process stops."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -77,6 +81,8 @@ def _outcome(name: str, future: Future[None], patience: float) -> Result:
         future.result(timeout=max(0.0, patience))
     except FutureTimeout:
         return Result(name=name, ok=False, reason="no answer in time")
+    except CancelledError:
+        return Result(name=name, ok=False, reason=STOPS)
     except (KeysError, ServiceError, Finding) as exc:
         return Result(name=name, ok=False, reason=str(exc))
     return Result(name=name, ok=True)
