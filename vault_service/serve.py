@@ -30,7 +30,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from keys.errors import KeysError, VaultUnavailable
-from vault_service import garbage, hardening, logs
+from vault_service import hardening, logs, memory
 from vault_service.errors import ServiceError, SettingsError, Unavailable
 from vault_service.settings import Settings, forget_headers
 
@@ -110,7 +110,7 @@ def build(settings: Settings) -> WSGIApplication:
     check_keys(services)
     announce(services.lifecycle)
     application = app.create_app(services, settings)
-    garbage.leave_alone_what_stays()
+    memory.leave_alone_what_stays()
     return application
 
 

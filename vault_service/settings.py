@@ -577,6 +577,12 @@ def forget_headers(environ: MutableMapping[str, str] | None = None) -> None:
         del environ[name]
 
 
+def default_environment(values: Mapping[str, str]) -> None:
+    """Set variables that are not set yet, for libraries that are loaded later."""
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
+
+
 def load(
     environ: MutableMapping[str, str] | None = None, *, overrides: Mapping[str, Any] | None = None
 ) -> Settings:

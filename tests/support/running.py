@@ -23,7 +23,13 @@ from tests.support.servers import Database
 from tests.support.whole import ROLES, Stage, admin_of, card
 from vault_service.settings import ProcessRole, Settings
 
-_SERVE: Final = "from vault_service import serve, settings; serve.serve(settings.load())"
+# What the command `serve` does, without the loading of all commands.
+_SERVE: Final = """
+from vault_service import memory, settings
+memory.give_back_what_is_free()
+from vault_service import serve
+serve.serve(settings.load())
+"""
 START_SECONDS: Final = 30.0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vault_service import settings
+from vault_service import memory, settings
 from vault_service.cli import screen
 from vault_service.cli.commands import ApiCommand, PlainCommand
 from vault_service.cli.exits import ExitCode
@@ -52,6 +52,7 @@ def serve(role: str | None, host: str | None, port: int | None, workers: int | N
     if found.process_role is ProcessRole.WORKER:
         importlib.import_module("vault_service.cli.worker").run()
         return
+    memory.give_back_what_is_free()
     importlib.import_module("vault_service.serve").serve(found)
 
 

@@ -21,7 +21,7 @@ import click
 import structlog
 
 from keys.errors import KeysError
-from vault_service import garbage, hardening, logs, settings
+from vault_service import hardening, logs, memory, settings
 from vault_service.bootstrap.process import build
 from vault_service.cli.commands import PlainCommand
 from vault_service.cli.session import session
@@ -65,6 +65,7 @@ def run(*, period: float | None = None, once: bool = False) -> None:
         SettingsError: something that the worker needs is not set.
         ServiceError, KeysError: with `once`, a dependency failed.
     """
+    memory.give_back_what_is_free()
     hardening.forbid_dumps()
     found = settings.load(overrides={"process_role": ProcessRole.WORKER.value})
     logs.configure(
@@ -85,7 +86,7 @@ def run(*, period: float | None = None, once: bool = False) -> None:
         duties = [
             duty if period is None else replace(duty, period=period) for duty in services.duties
         ]
-        garbage.leave_alone_what_stays()
+        memory.leave_alone_what_stays()
         Loop(duties, services.lifecycle, services.log_keeper).run(stop_on_signals())
     finally:
         services.close()

@@ -1,9 +1,8 @@
 """Large batches: a few at once in one process, the others wait for their turn.
 
-One thread at a time runs Python, so that more of them at once are not done sooner: a few keep it
-busy while Vault and the database work for the others. But each holds some 2.5 MiB of values on
-their way, and what Python has once taken for itself it seldom gives back: sixteen batches of a
-thousand at once left a process at 170 MiB for good, four at 134.
+One thread at a time runs Python, so that more of them at once are not done sooner: two keep it busy
+while Vault and the database work for the other. But each holds some 2.5 MiB of values on their
+way, and what Python has once taken for itself it seldom gives back.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Final
 
 from vault_service.errors import Unavailable
 
-AT_ONCE: Final = 3
+AT_ONCE: Final = 2
 # From so many items on a batch is large; smaller ones go as they come.
 LARGE: Final = 50
 
