@@ -8,7 +8,6 @@ types are left alone: they decide nothing.
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -43,14 +42,16 @@ class Mutant:
     source: str
 
 
-def mutants(source: str) -> Iterator[Mutant]:
-    """Every mutant of a module, in the order of its text."""
-    tree = ast.parse(source)
-    number = sum(1 for _ in _changes(tree))
-    for place in range(number):
-        changed = copy.deepcopy(tree)
-        line, what = _apply(changed, place)
-        yield Mutant(line=line, what=what, source=ast.unparse(ast.fix_missing_locations(changed)))
+def places(source: str) -> int:
+    """How many mutants a module has."""
+    return sum(1 for _ in _changes(ast.parse(source)))
+
+
+def mutate(source: str, place: int) -> Mutant:
+    """One mutant of a module, by its place in the order of the text."""
+    changed = ast.parse(source)
+    line, what = _apply(changed, place)
+    return Mutant(line=line, what=what, source=ast.unparse(ast.fix_missing_locations(changed)))
 
 
 def _apply(tree: ast.Module, place: int) -> tuple[int, str]:
