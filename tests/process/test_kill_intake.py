@@ -133,13 +133,15 @@ def held(stage: Stage) -> list[tuple[str, int]]:
 def test_the_intake_is_killed(stage: Stage, intake: Process) -> None:
     """What was acknowledged is here exactly once; so is everything, once it is delivered again."""
     chance = random.Random(campaign.seed(3))  # noqa: S311 -- a test's choice, repeatable
-    for round_ in range(campaign.rounds(5)):
+    told = 0
+    for round_ in range(campaign.rounds(3)):
         stage.sql("TRUNCATE communications, modifications CASCADE")
         acknowledged: list[bytes] = []
         offered: list[bytes] = []
         with mailing(intake.port, acknowledged, offered):
             time.sleep(chance.uniform(0.05, 1.2))
             intake.end(signal.SIGKILL)
+        told += len(acknowledged)
         intake.start()
         stored = [original(stage, token) for token, _ in held(stage)]
         assert len(stored) == len(set(stored))
@@ -155,7 +157,7 @@ def test_the_intake_is_killed(stage: Stage, intake: Process) -> None:
         campaign.report(
             round=round_, acknowledged=len(acknowledged), stored=len(stored), offered=len(offered)
         )
-    assert acknowledged or round_ < 4
+    assert told
 
 
 def test_hostile_messages_fill_no_memory(intake: Process) -> None:
@@ -257,13 +259,15 @@ def test_a_telephone_changes_from_a_message_to_billing(
     assert b"3022799" not in told[0].body
     read = cli("tokens", "show", token, "--as", "billing").body
     assert (read["id"], read["version"], read["mask"]) == (token, 2, change["proposed"])
-    # What the stranger wrote is given to the customer, for whom a person reads it.
+    # What the stranger wrote is given to the customer, for whom a person reads it. Other tests may
+    # have left some hundred older ones.
+    unassigned = ("communications", "unassigned", "--limit", "100000", "--as", "support")
     (left,) = [
         each
-        for each in cli("communications", "unassigned", "--as", "support").body["items"]
+        for each in cli(*unassigned).body["items"]
         if each["communication"]["mask"].get("from", "").endswith("@example.org")
     ]
-    shown = cli.text("communications", "unassigned", "--as", "support")
+    shown = cli.text(*unassigned)
     assert "unknown_sender" in shown.out
     given = cli(
         "modifications", "assign", left["modification"], change["customer"], "--as", "support"
@@ -273,7 +277,7 @@ def test_a_telephone_changes_from_a_message_to_billing(
         change["customer"],
         left["communication"]["id"],
     )
-    after = cli("communications", "unassigned", "--as", "support").body["items"]
+    after = cli(*unassigned).body["items"]
     assert left["modification"] not in [each["modification"] for each in after]
     read_out = cli(
         "modifications", "propose", given["id"], "--class", "telephone", "--as", "support",
