@@ -51,7 +51,7 @@ CALLERS = {
     for operation in operations(ProcessRole.ALL)
 }
 # Enough to find what is easily found, on every run; a campaign takes many more.
-EXAMPLES = 20
+EXAMPLES = 12
 # These answer item by item: a wrong item is an error at its place, not of the call.
 ITEMWISE = frozenset(
     (
