@@ -15,8 +15,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import requests
@@ -43,10 +44,15 @@ def until(holds: Callable[[], bool], what: str, seconds: float = START_SECONDS) 
         time.sleep(0.02)
 
 
+# One process that serves is enough for what these tests ask, but for the first start, which is as
+# a person has it.
+ONE: Final = {f"{PREFIX}WORKERS": "1"}
+
+
 class Up:
     """One run of the command, in a process of its own."""
 
-    def __init__(self, state: Path, *options: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, state: Path, *options: str, env: Mapping[str, str] = ONE) -> None:
         self.state = state
         self.port = free_port()
         self.output = state.with_name(f"{state.name}.{self.port}.out")
@@ -60,7 +66,7 @@ class Up:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=own | dict(env or {}),
+                env=own | dict(env),
             )
 
     @property
@@ -157,12 +163,54 @@ class Used:
         return self._state
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class First:
+    """A first start that was looked at, tried by its own words, and stopped as a person stops it.
+
+    Attributes:
+        up: the run, with what it has printed.
+        credentials: what stood in its credentials file.
+        mode: who might read that file.
+        called: what the calls that it proposes answered.
+        status: how it ended.
+        left: what still ran afterwards.
+    """
+
+    up: Up
+    credentials: dict[str, Any]
+    mode: int
+    called: subprocess.CompletedProcess[str]
+    status: int
+    left: list[str]
+
+
 @pytest.fixture(scope="module")
-def used(folder: Path) -> Iterator[Used]:
+def first(folder: Path) -> First:
+    """The first start on the folder that all others use."""
+    up = Up(folder / "var", "--no-sample", env={})
+    try:
+        up.wait_ready()
+        credentials = up.credentials
+        mode = stat.S_IMODE((up.state / "credentials.json").stat().st_mode)
+        calls = [line for line in up.text.splitlines() if re.match(r"U=|C=|T=|curl", line)]
+        called = subprocess.run(
+            ["bash", "-euc", "\n".join(calls)],  # noqa: S607 - a person's shell
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        until(lambda: "POST" in up.text and "/v1/tokens" in up.text, "the readable log")
+    finally:
+        status = up.end(signal.SIGINT)
+    return First(
+        up=up, credentials=credentials, mode=mode, called=called, status=status, left=up.left()
+    )
+
+
+@pytest.fixture(scope="module")
+def used(first: First) -> Iterator[Used]:
     """The used state of this module."""
-    used = Used(folder / "var")
-    used.running()
-    used.stopped()
+    used = Used(first.up.state)
     yield used
     used.stopped()
 
@@ -179,34 +227,22 @@ def run(used: Used) -> Up:
     return used.running()
 
 
-def test_a_first_start_tells_all_that_is_needed(folder: Path) -> None:
+def test_a_first_start_tells_all_that_is_needed(first: First) -> None:
     """Address, a key for each role, three calls; and a stop that leaves nothing running."""
-    run = Up(folder / "first", "--no-sample")
-    run.wait_ready()
-    try:
-        file = run.state / "credentials.json"
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        credentials = run.credentials
-        assert credentials["base_url"] == f"http://127.0.0.1:{run.port}"
-        roles = sorted(role for each in credentials["principals"] for role in each["roles"])
-        assert roles == [
-            *("auditor", "billing", "officer", "officer", "operator", "requester", "support")
-        ]
-        assert "static seal" in run.text
-        for each in credentials["principals"]:
-            assert each["key"] in run.text
-        calls = [line for line in run.text.splitlines() if re.match(r"U=|C=|T=|curl", line)]
-        done = subprocess.run(
-            ["bash", "-euc", "\n".join(calls)],  # noqa: S607 - a person's shell
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert json.loads(done.stdout)["mask"]["number"] == "424242******4242"
-        until(lambda: "POST" in run.text and "/v1/tokens" in run.text, "the readable log")
-    finally:
-        assert run.end(signal.SIGINT) == 0
-    assert run.left() == []
+    assert first.mode == 0o600
+    assert first.credentials["base_url"] == f"http://127.0.0.1:{first.up.port}"
+    principals = first.credentials["principals"]
+    roles = sorted(role for each in principals for role in each["roles"])
+    assert roles == [
+        *("auditor", "billing", "officer", "officer", "operator", "requester", "support")
+    ]
+    assert "static seal" in first.up.text
+    for each in principals:
+        assert each["key"] in first.up.text
+    assert first.called.returncode == 0, first.called.stderr
+    assert json.loads(first.called.stdout)["mask"]["number"] == "424242******4242"
+    assert first.status == 0
+    assert first.left == []
 
 
 def test_no_secret_is_in_arguments_or_environments(run: Up) -> None:

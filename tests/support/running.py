@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -227,11 +228,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def start_service(
+@contextmanager
+def starting(
     stage: Stage, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Running]]:
-    """Starts services of any process role on the module's servers; stops what still runs."""
+    """Starts services of any process role on the stage's servers; stops what still runs."""
     started: list[Running] = []
 
     def start(
@@ -271,9 +272,19 @@ def start_service(
 
 
 @pytest.fixture(scope="module")
-def service(start_service: Callable[..., Running]) -> Running:
-    """One service of all process roles, two workers."""
-    return start_service()
+def start_service(
+    stage: Stage, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Running]]:
+    """Starts services for this module."""
+    with starting(stage, tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def service(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One service of all process roles, two workers, for all who leave it as they found it."""
+    with starting(stage, tmp_path_factory) as start:
+        yield start()
 
 
 __all__ = ["Answer", "Running", "free_port", "service", "start_service"]
