@@ -49,6 +49,8 @@ _OWN = {"request_id", "timestamp", "ms"}
 @pytest.fixture
 def both(monkeypatch: pytest.MonkeyPatch, recording: Recording) -> tuple[Flask, Flask]:
     """The application, and one in which all goes through Flask; both have seen the key before."""
+    # Neither is asked for its documents here, and to render them is most of the work.
+    monkeypatch.setattr(application.docs, "register", lambda *_given, **_named: None)
     direct = application.create_app(served(recording), make_settings(rate_limit=5))
     monkeypatch.setattr(application, "Direct", lambda _app, passed_to, *_rest: passed_to)
     plain = application.create_app(served(recording), make_settings(rate_limit=5))
