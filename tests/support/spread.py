@@ -15,7 +15,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 ROOMS: Final = ("acceptance", "faults", "functional", "process", "services")
-# Seconds, measured with nothing else going on; what takes less than ten is not listed. They are
+# Seconds, roughly, with nothing else going on; what takes less than ten is not listed. They are
 # for the order alone, so that one that is wrong costs time and nothing else.
 SECONDS: Final = {
     "tests/process": 200,
@@ -24,17 +24,17 @@ SECONDS: Final = {
     "tests/cli/test_up.py": 75,
     "tests/acceptance": 65,
     "tests/faults": 55,
-    "tests/keys/test_faults.py": 35,
+    "tests/keys/test_faults.py": 55,
+    "tests/embedded/test_vault.py": 30,
     "tests/docs/test_examples.py": 25,
+    "tests/migrations/test_runner.py": 20,
     "tests/ledger/test_kill_sequencer.py": 20,
     "tests/ledger/test_independence.py": 20,
     "tests/embedded/test_guard.py": 20,
-    "tests/embedded/test_vault.py": 20,
     "tests/ledger/test_tampering.py": 15,
     "tests/cli/test_key_verify.py": 15,
     "tests/ledger/test_scale.py": 13,
     "tests/cli/test_import_run.py": 11,
-    "tests/migrations/test_runner.py": 11,
 }
 
 
