@@ -437,13 +437,14 @@ def test_a_customers_erasure_ends_when_the_chunks_are_gone(stage: Stage) -> None
     with stage.told(Event.CUSTOMER_ERASED) as entries:
         erasing.run(threading.Event())
         erasing.run(threading.Event())
-    assert entries == []
+    # Customers of earlier stories may end meanwhile.
+    assert leaving not in {entry.customer for entry in entries}
     stage.housekeeping.run(threading.Event())
     assert sum(chunks(stage, view.id) for view in kept) == 0
     with stage.told(Event.CUSTOMER_ERASED) as entries:
         for _ in range(3):
             erasing.run(threading.Event())
-    assert [entry.count for entry in entries] == [len(kept) + 1]
+    assert [each.count for each in entries if each.customer == leaving] == [len(kept) + 1]
 
 
 def test_the_comparison_with_the_ledger_knows_communications(stage: Stage, customer: str) -> None:
