@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import socket
 import ssl
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from keys.errors import VaultUnavailable
+from keys.errors import Outage, VaultUnavailable
 from keys.link import Link, NeverSent
 from keys.retry import Deadline
 from tests.keys.support import FakeVault, Reply, fake_vault
@@ -105,5 +108,90 @@ def test_a_refused_connection_is_known_as_never_sent() -> None:
 
 def test_standard_ports_are_known() -> None:
     """An address without a port has the scheme's."""
-    assert Link("https://vault.example", ca_file=None, pool_size=1)._pool.port == 443
-    assert Link("http://vault.example", ca_file=None, pool_size=1)._pool.port == 80
+    assert Link("https://vault.example", ca_file=None, pool_size=1)._port == 443
+    assert Link("http://vault.example", ca_file=None, pool_size=1)._port == 80
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_not_used(
+    served: tuple[FakeVault, Path],
+) -> None:
+    """What lies idle may have ended; the next request goes on another connection at once."""
+    fake, cert = served
+    link = Link(fake.address, ca_file=cert, pool_size=1)
+    link.exchange("POST", "/v1/once", {}, b"{}", Deadline(5))
+    (idle,) = link._idle
+    idle.sock.shutdown(socket.SHUT_RDWR)
+    link.exchange("POST", "/v1/once", {}, b"{}", Deadline(5))
+    assert link._idle != [idle]
+    assert len(fake.seen) == 2
+    link.close()
+
+
+def test_a_closed_link_sends_nothing(served: tuple[FakeVault, Path]) -> None:
+    """It keeps no connection either, and says that Vault cannot be reached."""
+    fake, cert = served
+    link = Link(fake.address, ca_file=cert, pool_size=1)
+    link.exchange("GET", "/v1/x", {}, None, Deadline(5))
+    link.close()
+    with pytest.raises(VaultUnavailable) as told:
+        link.exchange("GET", "/v1/x", {}, None, Deadline(5))
+    assert told.value.reason is Outage.UNREACHABLE
+    assert link._idle == []
+    assert len(fake.seen) == 1
+
+
+def test_no_more_connections_are_kept_than_told(served: tuple[FakeVault, Path]) -> None:
+    """Of several at once those beyond the size of the pool are closed when they are done."""
+    fake, cert = served
+    together = threading.Barrier(3)
+
+    def answer(_: object) -> Reply:
+        together.wait(5)
+        return Reply(200, b"{}")
+
+    fake.answer = answer
+    link = Link(fake.address, ca_file=cert, pool_size=2)
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(link.exchange, "GET", "/v1/x", {}, None, Deadline(5)) for _ in "abc"]
+        assert [each.result().status for each in asked] == [200] * 3
+    assert len(link._idle) == 2
+    link.close()
+
+
+def test_a_link_that_closes_while_it_is_used_keeps_nothing(
+    served: tuple[FakeVault, Path],
+) -> None:
+    """The request under way is answered; its connection is closed then."""
+    fake, cert = served
+    link = Link(fake.address, ca_file=cert, pool_size=2)
+
+    def answer(_: object) -> Reply:
+        link.close()
+        return Reply(200, b"{}")
+
+    fake.answer = answer
+    assert link.exchange("GET", "/v1/x", {}, None, Deadline(5)).status == 200
+    assert link._idle == []
+
+
+def test_an_answer_that_ends_early_is_none(served: tuple[FakeVault, Path]) -> None:
+    """Fewer bytes than were announced are a broken connection, never a short answer."""
+    fake, cert = served
+    fake.answer = lambda _: Reply(200, b'{"ok":1}', length=500, headers={"Connection": "close"})
+    link = Link(fake.address, ca_file=cert, pool_size=1)
+    with pytest.raises(VaultUnavailable) as told:
+        link.exchange("GET", "/v1/x", {}, None, Deadline(5))
+    assert told.value.reason is Outage.UNREACHABLE
+    assert link._idle == []
+
+
+def test_a_request_that_cannot_be_sent_leaves_no_connection(
+    served: tuple[FakeVault, Path],
+) -> None:
+    """A line break in a header would be a second header; nothing of it is sent."""
+    fake, cert = served
+    link = Link(fake.address, ca_file=cert, pool_size=1)
+    with pytest.raises(ValueError, match="Invalid header"):
+        link.exchange("GET", "/v1/x", {"X-Vault-Token": "a\r\nb: c"}, None, Deadline(5))
+    assert fake.seen == []
+    assert link._idle == []
