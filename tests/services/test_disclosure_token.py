@@ -32,6 +32,7 @@ from vault_service.services.disclosure_token import (
     TokenIssuer,
     TokenKeys,
     TokenVerifier,
+    check_times,
 )
 from vault_service.services.token_claims import INLINE_TOKENS, from_members, to_members
 
@@ -107,8 +108,11 @@ def _issue(grant: Grant = GRANT, **changes: Any) -> tuple[str, DisclosureClaims]
 
 
 def _verify(token: str, verifier: TokenVerifier = VERIFIER, **changes: Any) -> DisclosureClaims:
-    asked: dict[str, Any] = {"now": NOW, "holder": HOLDER, "audience": AUDIENCE, "issuer": ISSUER}
-    return verifier.verify(token, **asked | changes)
+    asked: dict[str, Any] = {"holder": HOLDER, "audience": AUDIENCE, "issuer": ISSUER}
+    now = changes.pop("now", NOW)
+    claims = verifier.verify(token, **asked | changes)
+    check_times(claims, now)
+    return claims
 
 
 def _refused(token: str, **changes: Any) -> str:

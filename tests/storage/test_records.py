@@ -64,9 +64,9 @@ def test_live_names_are_those_that_can_be_read(database: Database, units: Units)
     segment = "act_" + "0" * 30
     with units.ingest.begin(read_only=True) as tx:
         names = [(BUCKET, name) for name in (kept.token, gone.token, "tok_none", segment)]
-        assert tx.records.live(names) == {kept.token} == tx.records.masked(names).keys()
-        assert tx.records.live(names[:1]) == {kept.token}
-        assert tx.records.live(names[1:2]) == tx.records.live([]) == set()
+        assert tx.records.ask_live(names)() == {kept.token} == tx.records.masked(names).keys()
+        assert tx.records.ask_live(names[:1])() == {kept.token}
+        assert tx.records.ask_live(names[1:2])() == tx.records.ask_live([])() == set()
 
 
 def test_an_equal_value_is_found_and_not_stored_again(units: Units) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -151,6 +151,12 @@ class Disclosures(Protocol):
 
     def grants(self, names: Sequence[tuple[int, str]]) -> dict[str, DisclosureRow]:
         """Requests by (bucket, id), unlocked."""
+        ...
+
+    def ask_grants(
+        self, names: Sequence[tuple[int, str]]
+    ) -> Callable[[], dict[str, DisclosureRow]]:
+        """As `grants`; travels with what is asked next, or when what this returns is called."""
         ...
 
     def use(self, claims: Sequence[UseClaim]) -> dict[str, DisclosureRow]:

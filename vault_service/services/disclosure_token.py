@@ -191,23 +191,21 @@ class TokenVerifier:
         self,
         token: str,
         *,
-        now: datetime,
         holder: str,
         audience: str,
         issuer: str,
         proven_key: str | None = None,
     ) -> DisclosureClaims:
-        """The claims of a token that is valid now, for this holder.
+        """The claims of a token for this holder, whose times `check_times` has yet to judge.
 
         1. Three parts in canonical base64url, within the length of a header line.
         2. A header of exactly `alg`, `kid` and `typ`, with the one algorithm and the one type.
         3. A key that this service's Vault has, and a signature by it.
         4. Claims of exactly the form of `token_claims`.
-        5. Issuer, audience, times, holder, and the key that the token is bound to, if it is.
+        5. Issuer, audience, holder, and the key that the token is bound to, if it is.
 
         Args:
             token: the header `Disclosure-Token`.
-            now: the database's time.
             holder: principal whose own credential came with the request.
             audience: what `aud` must be.
             issuer: what `iss` must be.
@@ -223,7 +221,10 @@ class TokenVerifier:
         payload = _decode(payload_part)
         self._check_signature(token, version, _decode(signature_part))
         claims = from_members(_json(payload))
-        _check_claims(claims, now=now, audience=audience, issuer=issuer)
+        if claims.issuer != issuer:
+            _refuse("issuer", "the token was made by another service")
+        if claims.audience != audience:
+            _refuse("audience", "the token was made for another service")
         if claims.holder != holder:
             _refuse("holder", "the token was made for somebody else")
         check_possession(claims.key_thumbprint, proven_key)
@@ -291,11 +292,12 @@ def _check_header(header: Any) -> int:
     return int(match[1])
 
 
-def _check_claims(claims: DisclosureClaims, *, now: datetime, audience: str, issuer: str) -> None:
-    if claims.issuer != issuer:
-        _refuse("issuer", "the token was made by another service")
-    if claims.audience != audience:
-        _refuse("audience", "the token was made for another service")
+def check_times(claims: DisclosureClaims, now: datetime) -> None:
+    """Return if a verified token is valid at this time, which is the database's.
+
+    Raises:
+        DisclosureRefused: it is not yet, or no more, or lives longer than a token may.
+    """
     lives = claims.expires_at - claims.issued_at
     in_order = claims.issued_at <= claims.not_before < claims.expires_at
     # Also when the signature is right: whoever gets hold of the signer for a moment shall not

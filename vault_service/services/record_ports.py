@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -140,8 +140,11 @@ class Records(Protocol):
         """
         ...
 
-    def live(self, names: Sequence[tuple[int, str]]) -> set[str]:
-        """Of these (bucket, token), those that `masked` would return."""
+    def ask_live(self, names: Sequence[tuple[int, str]]) -> Callable[[], set[str]]:
+        """Of these (bucket, token), those that `masked` would return.
+
+        Travels with what is asked next, or when what this returns is called.
+        """
         ...
 
     def standing(self, names: Sequence[tuple[int, str]]) -> dict[str, str]:

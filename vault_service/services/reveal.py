@@ -52,7 +52,7 @@ from vault_service.services.contents import Contents
 from vault_service.services.context import Caller
 from vault_service.services.crypto_ports import Unwrapping
 from vault_service.services.disclosure_ports import DisclosureRow, UseClaim
-from vault_service.services.disclosure_token import DisclosureClaims, TokenVerifier
+from vault_service.services.disclosure_token import DisclosureClaims, TokenVerifier, check_times
 from vault_service.services.disclosures.entries import told_bound
 from vault_service.services.disclosures.rows import state_now, told_grant
 from vault_service.services.dpop import Proof, ShownProof, missing
@@ -327,16 +327,17 @@ class Reveal:
         shown = any(work.asked.proof is not None for work in works)
         nonces = self._proofs.nonces() if shown else []
         with self._uow.begin(read_only=True) as tx:
-            now = tx.clock.now()
             for work in works:
                 try:
                     if work.asked.proof is not None:
                         work.proof = self._proofs.check(
-                            work.asked.proof, now=now, nonces=nonces, token=work.asked.token
+                            work.asked.proof,
+                            now=tx.clock.now(),
+                            nonces=nonces,
+                            token=work.asked.token,
                         )
                     work.claims = self._verifier.verify(
                         work.asked.token or "",
-                        now=now,
                         holder=work.asked.caller.principal.id,
                         audience=self._audience,
                         issuer=self._issuer,
@@ -346,14 +347,19 @@ class Reveal:
                     # Where it names a key that nobody can look up now, the others' are known.
                     work.refusal = outcome(refusal)
             live = [(work, work.claims) for work in works if work.claims is not None]
-            grants = tx.disclosures.grants(
+            if not live:
+                return
+            granted = tx.disclosures.ask_grants(
                 list({(names.bucket_from_jti(claims.jti), claims.grant) for _, claims in live})
             )
             wanted = {name for work, _ in live for name in _names(work.asked)}
             records = tx.records.sealed(list(wanted)) if wanted else {}
+            grants = granted()
+            now = tx.clock.now()
             sealing = sealing_keys(tx, grants.values())
         for work, claims in live:
             try:
+                check_times(claims, now)
                 work.grant = _grant(grants.get(claims.grant), claims, work.asked.caller)
                 _within(work.grant, work.asked, records)
                 _in_its_manner(work.grant, work.asked, records)
@@ -428,9 +434,11 @@ class Reveal:
     def _consume(self, works: Sequence[_Work]) -> datetime:
         """Spend the uses and write the entries. Returns the database's time."""
         with self._uow.begin() as tx:
+            there = tx.records.ask_live(_places(works))
+            unbound = _unbound(tx, works)
+            _drop_gone(works, there())
             now = tx.clock.now()
-            _drop_gone(tx, works)
-            self._compare(tx, works)
+            self._tell_of(tx, unbound)
             _spend_proofs(tx, works)
             waiting = [work for work in works if work.refusal is None]
             charged = self._charge(tx, waiting)
@@ -470,17 +478,12 @@ class Reveal:
             work.refusal = refusal
         return {work: charge for work, charge in charges.items() if work.refusal is None}
 
-    def _compare(self, tx: Transaction, works: Sequence[_Work]) -> None:
-        """Compare the records with what their ledger entries have committed to."""
-        claims = {
-            (place, token): work.claim(token)
-            for place, work in enumerate(works)
-            if work.refusal is None
-            for token in work.records
-        }
-        for place, token in bindings.unbound(tx.bindings, claims):
-            works[place].substituted.add(token)
-        for token in sorted({token for work in works for token in work.substituted}):
+    def _tell_of(self, tx: Transaction, unbound: Sequence[tuple[_Work, str]]) -> None:
+        """Keep what was substituted from being opened, and raise the alarm."""
+        found = [(work, token) for work, token in unbound if token in work.records]
+        for work, token in found:
+            work.substituted.add(token)
+        for token in sorted({token for _, token in found}):
             self._alarms.raise_in(
                 tx, bindings.SUBSTITUTED, ACTOR, subject=token, quiet=bindings.QUIET, tokens=[token]
             )
@@ -632,13 +635,29 @@ def _values(work: _Work) -> int:
     return sum(record.values for record in work.records.values())
 
 
-def _drop_gone(tx: Transaction, works: Sequence[_Work]) -> None:
+def _places(works: Sequence[_Work]) -> list[tuple[int, str]]:
+    """(bucket, token) of the records that were read."""
+    return list(
+        {(record.bucket, token) for work in works for token, record in work.records.items()}
+    )
+
+
+def _unbound(tx: Transaction, works: Sequence[_Work]) -> list[tuple[_Work, str]]:
+    """The records that are not what their ledger entries have committed to."""
+    claims = {
+        (place, token): work.claim(token)
+        for place, work in enumerate(works)
+        if work.refusal is None
+        for token in work.records
+    }
+    return [(works[place], token) for place, token in bindings.unbound(tx.bindings, claims)]
+
+
+def _drop_gone(works: Sequence[_Work], there: set[str]) -> None:
     """Forget records that are gone since they were read.
 
     So an erasure that has committed before the use is spent is obeyed.
     """
-    places = {(record.bucket, token) for work in works for token, record in work.records.items()}
-    there = tx.records.live(list(places)) if places else set()
     for work in works:
         if work.refusal is None:
             work.records = {

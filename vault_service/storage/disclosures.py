@@ -6,7 +6,7 @@ row and the token's row before it looks at either, so that no race can spend eit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -112,7 +112,7 @@ SELECT * FROM unnest(%b::smallint[], %b::text[], %b::text[], %b::text[], %b::tim
 _GRANTS: Final = (
     b"SELECT "
     + _COLUMNS
-    + b" FROM unnest(%b::smallint[], %b::text[]) AS n (bucket, id)"
+    + b", now() FROM unnest(%b::smallint[], %b::text[]) AS n (bucket, id)"
     + b" JOIN disclosures AS d ON d.bucket = n.bucket AND d.id = n.id"
 )
 # `held` takes both locks, the grant's first, in the order of the grants. Where a rival had them, it
@@ -337,10 +337,21 @@ class SqlDisclosures:
 
     def grants(self, names: Sequence[tuple[int, str]]) -> dict[str, DisclosureRow]:
         """Requests by (bucket, id), unlocked."""
-        if not names:
-            return {}
-        rows = self._session.rows(_GRANTS, arrays.names(names))
-        return {row[1]: _disclosure(row) for row in rows}
+        return self.ask_grants(names)()
+
+    def ask_grants(
+        self, names: Sequence[tuple[int, str]]
+    ) -> Callable[[], dict[str, DisclosureRow]]:
+        """As `grants`, asked with what comes next."""
+        asked = self._session.ahead(_GRANTS, arrays.names(names)) if names else None
+
+        def found() -> dict[str, DisclosureRow]:
+            rows = [] if asked is None else asked()
+            if rows:
+                self._session.learn(rows[0][-1])
+            return {row[1]: _disclosure(row) for row in rows}
+
+        return found
 
     def use(self, claims: Sequence[UseClaim]) -> dict[str, DisclosureRow]:
         """Consume one use of each claim's token and grant, or neither; by jti what succeeded.

@@ -9,7 +9,7 @@ values never deadlock.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -81,8 +81,8 @@ RETURNING """
 )
 
 _GET: Final = b"SELECT " + MASKED + _NAMED + b"WHERE " + LIVE
-_LIVE_ONE: Final = b"SELECT r.token" + _ONE + LIVE
-_LIVE: Final = b"SELECT r.token" + _NAMED + b"WHERE " + LIVE
+_LIVE_ONE: Final = b"SELECT r.token, now()" + _ONE + LIVE
+_LIVE: Final = b"SELECT r.token, now()" + _NAMED + b"WHERE " + LIVE
 _GET_ONE: Final = b"SELECT " + MASKED + _ONE + LIVE
 _GET_ONE_SEALED: Final = b"SELECT " + SEALED + _ONE + LIVE
 _GET_SEALED: Final = b"SELECT " + SEALED + _NAMED + b"WHERE " + LIVE
@@ -207,11 +207,19 @@ class SqlRecords:
         found = {row[1]: masked_record(row) for row in self._named(records, _GET_ONE, _GET)}
         return found | masked_segments(self._session, segments) if segments else found
 
-    def live(self, names: Sequence[tuple[int, str]]) -> set[str]:
-        """Of these (bucket, token), those that `masked` would return."""
+    def ask_live(self, names: Sequence[tuple[int, str]]) -> Callable[[], set[str]]:
+        """Of these (bucket, token), those that `masked` would return; asked with what follows."""
         records, segments = _parted(names)
-        found = {row[0] for row in self._named(records, _LIVE_ONE, _LIVE)}
-        return found | masked_segments(self._session, segments).keys() if segments else found
+        asked = self._session.ahead(*_by_name(records, _LIVE_ONE, _LIVE)) if records else None
+
+        def found() -> set[str]:
+            rows = [] if asked is None else asked()
+            if rows:
+                self._session.learn(rows[0][1])
+            tokens = {row[0] for row in rows}
+            return tokens | masked_segments(self._session, segments).keys() if segments else tokens
+
+        return found
 
     def sealed(self, names: Sequence[tuple[int, str]]) -> dict[str, SealedRecord]:
         """Live records by (bucket, token), sealed columns included; segments of activity, too."""
@@ -296,11 +304,14 @@ class SqlRecords:
         ]
 
     def _named(self, names: Sequence[tuple[int, str]], one: bytes, many: bytes) -> list[Row]:
-        if not names:
-            return []
-        if len(names) == 1:
-            return self._session.rows(one, names[0])
-        return self._session.rows(many, arrays.names(names))
+        return self._session.rows(*_by_name(names, one, many)) if names else []
+
+
+def _by_name(
+    names: Sequence[tuple[int, str]], one: bytes, many: bytes
+) -> tuple[bytes, Sequence[object]]:
+    """The statement for so many names, and its parameters."""
+    return (one, names[0]) if len(names) == 1 else (many, arrays.names(names))
 
 
 def _parted(names: Sequence[tuple[int, str]]) -> tuple[Sequence[tuple[int, str]], list[str]]:

@@ -1,8 +1,9 @@
 """One unit of work on one borrowed connection, in as few round trips as it can be done.
 
 - BEGIN travels with the first statement.
-- A statement whose result nobody reads waits, and travels with the next one or with COMMIT.
-- A read-only session has no transaction: each statement stands for itself and costs one trip.
+- A statement whose result nobody reads waits, and travels with the next one or with COMMIT. One
+  whose result is read later waits as well, until then at most.
+- A read-only session has no transaction: each statement stands for itself.
 
 So a write that asks one question and leaves an entry costs two round trips instead of five. What
 waits is sent in its order, and COMMIT is skipped by the server itself when anything before it
@@ -13,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
+import psycopg
 from psycopg import pq
 from sqlalchemy import Engine
 from sqlalchemy.pool import Pool, PoolProxiedConnection
@@ -27,11 +29,38 @@ from vault_service.storage.engine import PatientConnection
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Parameters = Sequence[object] | Mapping[str, object]
+Cursor: TypeAlias = "psycopg.Cursor[Row]"
 
 # The isolation that every statement here was written for, whatever the server's default is.
 _BEGIN: Final = b"BEGIN ISOLATION LEVEL READ COMMITTED"
 _NOW: Final = b"SELECT now()"
 _COMMIT: Final = b"COMMIT"
+
+
+class Asked:
+    """Rows that are on their way: called for, they are there, after a trip if none went before."""
+
+    __slots__ = ("_rows", "_session")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._rows: list[Row] | None = None
+
+    def __call__(self) -> list[Row]:
+        """The rows.
+
+        Raises:
+            Unavailable, RowRefused: as `Session.rows` does.
+        """
+        if self._rows is None:
+            self._session.send()
+        if self._rows is None:
+            raise RuntimeError("the unit of work ended before its rows were called for")
+        return self._rows
+
+    def come(self, rows: list[Row]) -> None:
+        """The session has them."""
+        self._rows = rows
 
 
 class Session:
@@ -53,7 +82,7 @@ class Session:
         self._read_only = read_only
         self._proxied: PoolProxiedConnection | None = None
         self._pool: Pool | None = None
-        self._waiting: list[tuple[bytes, Parameters]] = []
+        self._waiting: list[tuple[bytes, Parameters, Asked | None]] = []
         self._moment: datetime | None = None
         self._begun = False
         self._ended = False
@@ -71,17 +100,36 @@ class Session:
 
         def work(driver: PatientConnection) -> list[Row]:
             cursor = driver.cursor(binary=True)
-            if self._read_only or (self._begun and not self._waiting):
+            if not self._waiting and (self._read_only or self._begun):
                 cursor.execute(statement, parameters, prepare=prepare)
-            else:
-                with driver.pipeline():
-                    self._send_waiting(driver)
-                    cursor.execute(statement, parameters, prepare=prepare)
-            # Not `cursor.description`, which builds an object for each column.
-            result = cursor.pgresult
-            return cursor.fetchall() if result is not None and result.nfields else []
+                return _fetched(cursor)
+            with driver.pipeline():
+                asked = self._send_waiting(driver)
+                cursor.execute(statement, parameters, prepare=prepare)
+            _hand_over(asked)
+            return _fetched(cursor)
 
         return self._attempt(work)
+
+    def ahead(self, statement: bytes, parameters: Parameters) -> Asked:
+        """Have a statement run with the next one, or when its rows are called for."""
+        asked = Asked(self)
+        self._waiting.append((statement, parameters, asked))
+        return asked
+
+    def send(self) -> None:
+        """Run what waits.
+
+        Raises:
+            Unavailable, RowRefused: as `rows` does.
+        """
+
+        def work(driver: PatientConnection) -> None:
+            with driver.pipeline():
+                asked = self._send_waiting(driver)
+            _hand_over(asked)
+
+        self._attempt(work)
 
     def core(self, statement: ClauseElement) -> list[Row]:
         """Run a SQLAlchemy Core statement as `rows` does."""
@@ -92,7 +140,7 @@ class Session:
         """Have a statement run before the next one, or at the commit; its rows are not read."""
         if self._read_only:
             raise RuntimeError("a read-only unit of work writes nothing")
-        self._waiting.append((statement, parameters))
+        self._waiting.append((statement, parameters, None))
 
     def autonomous(self, statement: bytes, parameters: Parameters) -> None:
         """Run a statement at once on a connection of its own, whatever becomes of this session.
@@ -177,13 +225,19 @@ class Session:
         else:
             proxied.invalidate()
 
-    def _send_waiting(self, driver: PatientConnection) -> None:
-        if not self._begun:
+    def _send_waiting(self, driver: PatientConnection) -> list[tuple[Asked, Cursor]]:
+        """Put what waits into the driver's pipeline; who has asked, and where his rows will be."""
+        if not self._begun and not self._read_only:
             self._begun = True
             driver.execute(_BEGIN, prepare=True)
         waiting, self._waiting = self._waiting, []
-        for statement, parameters in waiting:
-            driver.cursor(binary=True).execute(statement, parameters, prepare=True)
+        asked = []
+        for statement, parameters, asker in waiting:
+            cursor = driver.cursor(binary=True)
+            cursor.execute(statement, parameters, prepare=True)
+            if asker is not None:
+                asked.append((asker, cursor))
+        return asked
 
     def _driver(self) -> PatientConnection:
         if self._ended:
@@ -206,6 +260,17 @@ class Session:
             # All its connections lead to a server that is no longer the primary.
             self._engine.dispose()
         return failure
+
+
+def _fetched(cursor: Cursor) -> list[Row]:
+    # Not `cursor.description`, which builds an object for each column.
+    result = cursor.pgresult
+    return cursor.fetchall() if result is not None and result.nfields else []
+
+
+def _hand_over(asked: Sequence[tuple[Asked, Cursor]]) -> None:
+    for asker, cursor in asked:
+        asker.come(_fetched(cursor))
 
 
 def _driver(proxied: PoolProxiedConnection) -> PatientConnection:
