@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,15 @@ LISTS: list[tuple[Callable[[Any], Array], str, Sequence[object]]] = [
     (arrays.uuids, "uuid[]", [A, A]),
     (arrays.shorts, "smallint[]", []),
     (arrays.shorts, "smallint[]", [0, 1023, -(2**15), 2**15 - 1]),
+    (
+        arrays.moments,
+        "timestamptz[]",
+        [
+            datetime(2026, 1, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+            datetime(1999, 12, 31, 23, 59, 59, 1, tzinfo=UTC),
+            datetime(2026, 7, 1, 12, tzinfo=timezone(timedelta(hours=5, minutes=45))),
+        ],
+    ),
     (arrays.integers, "integer[]", [0, 7, -(2**31), 2**31 - 1]),
 ]
 

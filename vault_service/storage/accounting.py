@@ -8,6 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from vault_service.services.accounting_ports import NewReveal, RevealRow, Tally, ToldRow
+from vault_service.storage import arrays
 from vault_service.storage.session import Row, Session
 
 # No foreign key to the grant: this runs in the transaction that has just changed its row, and no
@@ -105,14 +106,16 @@ class SqlAccounts:
         self._session.defer(
             _INSERT,
             (
-                [row.bucket for row in rows],
-                [row.customer for row in rows],
-                [row.entry for row in rows],
-                [row.grant_bucket for row in rows],
-                [row.disclosure for row in rows],
-                [" ".join(row.tokens) for row in rows],
-                [" ".join(row.classes) for row in rows],
-                [None if row.fields is None else " ".join(row.fields) for row in rows],
+                arrays.shorts([row.bucket for row in rows]),
+                arrays.texts([row.customer for row in rows]),
+                arrays.uuids([row.entry for row in rows]),
+                arrays.shorts([row.grant_bucket for row in rows]),
+                arrays.texts([row.disclosure for row in rows]),
+                arrays.texts([" ".join(row.tokens) for row in rows]),
+                arrays.texts([" ".join(row.classes) for row in rows]),
+                arrays.texts(
+                    [None if row.fields is None else " ".join(row.fields) for row in rows]
+                ),
             ),
         )
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -27,11 +28,16 @@ _BYTEA: Final = 17
 _INT2: Final = 21
 _INT4: Final = 23
 _TEXT: Final = 25
+_TIMESTAMPTZ: Final = 1184
 _UUID: Final = 2950
 _EMPTY: Final = struct.Struct(">iiI")
 _HEAD: Final = struct.Struct(">iiIii")
 _LENGTH: Final = struct.Struct(">i")
 _SHORT: Final = struct.Struct(">h")
+_LONG: Final = struct.Struct(">q")
+# PostgreSQL counts microseconds from here.
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _NULL: Final = _LENGTH.pack(-1)
 
 
@@ -94,6 +100,11 @@ def integers(items: Sequence[int]) -> Array:
         RowRefused: a number is out of range.
     """
     return _array(_INT4, _numbers(_LENGTH, items))
+
+
+def moments(items: Sequence[datetime]) -> Array:
+    """`timestamptz[]`."""
+    return _array(_TIMESTAMPTZ, [_LONG.pack((item - _EPOCH) // _MICROSECOND) for item in items])
 
 
 def names(pairs: Sequence[tuple[int, str]]) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ from uuid import UUID
 from keys.data_keys import WrappedKey
 from vault_service.domain.tokens import segment_place
 from vault_service.services.binding_ports import Binding, BoundRow, WalkedRow
+from vault_service.storage import arrays
 from vault_service.storage.session import Row, Session
 
 # Where a walk begins. A place that may be none would be a filter, and each page would read the
@@ -80,7 +81,10 @@ class SqlBindings:
 
     def committed(self, places: Sequence[tuple[int, UUID]]) -> Mapping[UUID, bytes]:
         """The commitments of entries by (bucket in the outbox, id); of those that have one."""
-        values = {"buckets": [place[0] for place in places], "ids": [place[1] for place in places]}
+        values = {
+            "buckets": arrays.shorts([bucket for bucket, _ in places]),
+            "ids": arrays.uuids([entry for _, entry in places]),
+        }
         rows = self._session.rows(_COMMITTED, values)
         return {row[0]: bytes(row[1]) for row in rows if row[1] is not None}
 

@@ -326,12 +326,12 @@ class SqlDisclosures:
             self._session.defer(
                 _INSERT_TOKENS,
                 (
-                    [each.bucket for each in tokens],
-                    [each.jti for each in tokens],
-                    [each.disclosure for each in tokens],
-                    [each.holder for each in tokens],
-                    [each.issued_at for each in tokens],
-                    [each.expires_at for each in tokens],
+                    arrays.shorts([each.bucket for each in tokens]),
+                    arrays.texts([each.jti for each in tokens]),
+                    arrays.texts([each.disclosure for each in tokens]),
+                    arrays.texts([each.holder for each in tokens]),
+                    arrays.moments([each.issued_at for each in tokens]),
+                    arrays.moments([each.expires_at for each in tokens]),
                 ),
             )
 
@@ -366,12 +366,12 @@ class SqlDisclosures:
         rows = self._session.rows(
             _USE,
             (
-                [claim.bucket for claim in claims],
-                [claim.jti for claim in claims],
-                [claim.disclosure for claim in claims],
-                [claim.holder for claim in claims],
-                [claim.policy for claim in claims],
-                [claim.entry for claim in claims],
+                arrays.shorts([claim.bucket for claim in claims]),
+                arrays.texts([claim.jti for claim in claims]),
+                arrays.texts([claim.disclosure for claim in claims]),
+                arrays.texts([claim.holder for claim in claims]),
+                arrays.texts([claim.policy for claim in claims]),
+                arrays.uuids([claim.entry for claim in claims]),
             ),
         )
         if rows:

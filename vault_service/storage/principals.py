@@ -10,6 +10,7 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from vault_service.services.principal_ports import ApiKeyRow, Credential, PrincipalRow
+from vault_service.storage import arrays
 from vault_service.storage.session import Row, Session
 from vault_service.storage.tables.principals import api_keys, principals
 
@@ -81,7 +82,9 @@ class SqlPrincipals:
         rows = (
             self._session.rows(_CREDENTIAL_OF_ONE, (key_ids[0],))
             if len(key_ids) == 1
-            else self._session.rows(_CREDENTIAL_OF_MANY, (list(dict.fromkeys(key_ids)),))
+            else self._session.rows(
+                _CREDENTIAL_OF_MANY, (arrays.texts(list(dict.fromkeys(key_ids))),)
+            )
         )
         return {
             row[0]: Credential(
@@ -102,7 +105,7 @@ class SqlPrincipals:
     def touch(self, key_ids: Sequence[str]) -> None:
         """Record that the keys were used now."""
         if key_ids:
-            self._session.defer(_TOUCH, (list(key_ids),))
+            self._session.defer(_TOUCH, (arrays.texts(key_ids),))
 
     def insert(self, row: PrincipalRow) -> bool:
         """Insert a principal; False when the name is taken."""
