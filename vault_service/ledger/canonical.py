@@ -22,6 +22,10 @@ MAX_DEPTH: Final = 32
 # Entry bundles of tlog-tiles bound one entry to 65,535 bytes.
 MAX_BYTES: Final = 65_535
 _STRINGS: Final = frozenset((str,))
+# What it is given holds no circle: `_ordered` has just made it.
+_ENCODER: Final = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
+)
 
 
 class CanonicalError(ValueError):
@@ -37,10 +41,8 @@ def serialise(value: object) -> bytes:
         CanonicalError: a part has no canonical form (fraction, huge integer, a name that is not a
             string, half a surrogate pair, too deep), or the whole is longer than `MAX_BYTES`.
     """
-    ordered = _ordered(value, MAX_DEPTH)
-    text = json.dumps(ordered, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
-        encoded = text.encode()
+        encoded = _ENCODER.encode(_ordered(value, MAX_DEPTH)).encode()
     except UnicodeEncodeError as error:
         raise CanonicalError("a string holds half a surrogate pair") from error
     if len(encoded) > MAX_BYTES:

@@ -17,8 +17,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
-from joserfc.jwk import OKPKey
-
 from keys.errors import KeysError
 
 # A key that was withdrawn counts for at most this long, in seconds.
@@ -66,14 +64,13 @@ class TokenKeys:
         self._min_interval = min_interval
         self._clock = clock
         self._lock = threading.Lock()
-        self._keys: Mapping[int, OKPKey] = {}
-        self._raw: Mapping[int, bytes] = {}
+        self._keys: Mapping[int, bytes] = {}
         self._fetched: float | None = None
         self._looked_up: float | None = None
         self._failed: tuple[float, KeysError] | None = None
 
-    def get(self, version: int) -> OKPKey | None:
-        """The key of a version, or None if there is none.
+    def get(self, version: int) -> bytes | None:
+        """The key of a version, 32 raw bytes, or None if there is none.
 
         Raises:
             VaultUnavailable: the keys are too old, or lack the version, and cannot be fetched.
@@ -102,7 +99,7 @@ class TokenKeys:
             VaultUnavailable: the keys cannot be fetched.
         """
         self._refresh(self._max_age)
-        return {"keys": [_jwk(version, raw) for version, raw in sorted(self._raw.items())]}
+        return {"keys": [_jwk(version, raw) for version, raw in sorted(self._keys.items())]}
 
     def _refresh(self, age: float) -> None:
         """Fetch the keys unless they were fetched less than `age` seconds ago."""
@@ -137,12 +134,11 @@ class TokenKeys:
     def _fetch(self) -> None:
         """Fetch the keys. A failure leaves all as it was: their age goes on counting."""
         try:
-            raw = dict(self._source.public_keys())
+            keys = dict(self._source.public_keys())
         except KeysError as error:
             self._failed = self._clock(), copy.copy(error)
             raise
-        keys = {version: _key(version, value) for version, value in raw.items()}
-        self._raw, self._keys, self._fetched, self._failed = raw, keys, self._clock(), None
+        self._keys, self._fetched, self._failed = keys, self._clock(), None
 
     def _younger_than(self, age: float) -> bool:
         fetched = self._fetched
@@ -163,7 +159,3 @@ def _jwk(version: int, raw: bytes) -> dict[str, str]:
         "kid": key_id(version),
         "x": base64.urlsafe_b64encode(raw).rstrip(b"=").decode(),
     }
-
-
-def _key(version: int, raw: bytes) -> OKPKey:
-    return OKPKey.import_key(dict(_jwk(version, raw)))
