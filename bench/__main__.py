@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from rich.console import Console
@@ -125,10 +126,15 @@ def run(asked: argparse.Namespace, folder: Path, stack: Stack) -> Result:
     result.facts["seconds from the command to a ready service, first start"] = stack.started_seconds
     strain.memory(bench, "at rest")
     _begin(bench, smoke=asked.smoke)
+    speeds = [strain.yardstick()]
     for name, step in steps(bench, asked):
         if asked.only and not any(word in name for word in asked.only):
             continue
         _attempt(bench, name, step)
+        speeds.append(strain.yardstick())
+    result.facts["a fixed computation between the cases, ms: least, median, most"] = ", ".join(
+        f"{speed:.1f}" for speed in (min(speeds), median(speeds), max(speeds))
+    )
     strain.memory(bench, "at the end")
     most = 2_000 if asked.smoke else 20_000 if asked.quick else 50_000
     _attempt(bench, "read everything back", partial(cases.read_all_back, bench, most=most))

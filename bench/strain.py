@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from bench.results import Row
 from bench.running import TOKENIZE, Bench, expected
 from bench.stack import cpu_seconds, descendants, memory_mib
@@ -64,6 +66,17 @@ def memory(bench: Bench, when: str) -> None:
     bench.result.facts[f"memory of each worker {when}, MiB (peak)"] = (
         f"{', '.join(map(str, now))} ({', '.join(map(str, peak))})"
     )
+
+
+def yardstick() -> float:
+    """How many milliseconds a fixed computation takes now: how fast the machine is just then.
+
+    A machine that shares its host with others is faster at one moment than at the next, and with
+    it every figure; who compares two of them should know by how much.
+    """
+    began = time.perf_counter()
+    sum(number * number for number in range(300_000))
+    return (time.perf_counter() - began) * 1000
 
 
 def cpu(bench: Bench) -> dict[str, float]:
