@@ -302,7 +302,7 @@ def _answers(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
         try:
             link.request("GET", "/")
             link.getresponse().read()
-        except OSError:
+        except (OSError, http.client.HTTPException):
             if process.poll() is not None or time.monotonic() > until:
                 raise BenchError(
                     f"the bare handler did not start: {log.read_text()[-500:]}"

@@ -6,11 +6,15 @@ environment, compress, log, or put a byte of a request or answer into an excepti
 
 from __future__ import annotations
 
+import io
 import select
+import socket
 import ssl
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from weakref import finalize
 
@@ -20,6 +24,8 @@ from keys.retry import CONNECT_TIMEOUT, READ_TIMEOUT, Deadline
 MAX_ANSWER = 4 * 1024 * 1024  # 200 wrapped keys are 30 KB; more than this is not Vault's answer
 _CHUNK = 64 * 1024
 _REDIRECTS = range(300, 400)
+_FIRST_FINAL = 200
+_LEAST = 0.05  # seconds; what is due this very moment is given a chance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,27 +77,29 @@ class Link:
             VaultUnavailable: no answer in time, a broken one, a redirect, or one too large.
         """
         connection = self._borrow(until)
+        # Every byte of the answer is waited for under the deadline, those of its head too.
+        connection.response_class = partial(_Answer, until=until)  # type: ignore[assignment]
         try:
-            connection.sock.settimeout(min(READ_TIMEOUT, max(0.05, until.remaining())))
+            connection.sock.settimeout(_patience(until))
             connection.request(method, path, body, headers)
             with connection.getresponse() as response:
-                reply = Reply(status=response.status, body=_whole(response, until))
+                reply = Reply(status=response.status, body=_whole(response))
         except VaultUnavailable as unreadable:
-            outage = unreadable
+            failure: Exception = unreadable
         except TimeoutError:
-            outage = VaultUnavailable("vault did not answer in time", reason=Outage.SLOW)
+            failure = VaultUnavailable("vault did not answer in time", reason=Outage.SLOW)
         except (OSError, HTTPException):
-            outage = VaultUnavailable("the connection to vault broke", reason=Outage.UNREACHABLE)
-        except BaseException:
-            connection.close()
-            raise
+            failure = VaultUnavailable("the connection to vault broke", reason=Outage.UNREACHABLE)
+        except ValueError:
+            # The library quotes what it refuses.
+            failure = ValueError("a path or a header that cannot be sent")
         else:
             # Only now: as long as the answer is open nobody else can use its connection.
             self._give_back(connection)
             return reply
         connection.close()
         # Raised out here so that nothing of the library's exception is chained to ours.
-        raise outage
+        raise failure
 
     def close(self) -> None:
         """Close the idle connections; those at work are closed when they are done."""
@@ -110,7 +118,7 @@ class Link:
         raise VaultUnavailable("this connection to vault is closed", reason=Outage.UNREACHABLE)
 
     def _connect(self, until: Deadline) -> HTTPConnection:
-        timeout = min(CONNECT_TIMEOUT, max(0.05, until.remaining()))
+        timeout = min(CONNECT_TIMEOUT, max(_LEAST, until.remaining()))
         connection = (
             HTTPConnection(self._host, self._port, timeout=timeout)
             if self._context is None
@@ -120,7 +128,7 @@ class Link:
         connection.auto_open = 0
         try:
             connection.connect()
-        except OSError:
+        except (OSError, UnicodeError):  # the second of a host that no name system can hold
             connection.close()
         else:
             return connection
@@ -143,21 +151,69 @@ def _close_all(idle: list[HTTPConnection]) -> None:
 
 def _stands(connection: HTTPConnection) -> bool:
     """Whether an idle connection can be used: what can be read there is its end, or nonsense."""
+    if isinstance(connection.sock, ssl.SSLSocket) and connection.sock.pending():
+        return False
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return not poll.poll(0)
 
 
-def _whole(response: HTTPResponse, until: Deadline) -> bytes:
+def _patience(until: Deadline) -> float:
+    return min(READ_TIMEOUT, max(_LEAST, until.remaining()))
+
+
+class _Wire(io.RawIOBase):
+    """What comes over a connection; each piece is waited for as long as the deadline leaves."""
+
+    def __init__(self, sock: socket.socket, until: Deadline) -> None:
+        self._sock = sock
+        self._until = until
+        # The library's own, which keeps the socket open until the answer is closed.
+        self._inner = sock.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what is there, once something is.
+
+        Raises:
+            TimeoutError: nothing came in time.
+        """
+        if not self._until.remaining():
+            raise TimeoutError
+        self._sock.settimeout(_patience(self._until))
+        return self._inner.readinto(buffer)
+
+    def close(self) -> None:
+        self._inner.close()
+        super().close()
+
+
+class _Answer(HTTPResponse):
+    """An answer of which every byte comes under the deadline."""
+
+    def __init__(self, sock: socket.socket, *, until: Deadline, **told: Any) -> None:
+        super().__init__(sock, **told)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Wire(sock, until))
+
+
+def _whole(response: HTTPResponse) -> bytes:
     """Read an answer to its end.
 
     Raises:
-        VaultUnavailable: it is a redirect, too large, or comes too slowly.
-        OSError, HTTPException: it broke off.
+        VaultUnavailable: it is a redirect, or too large.
+        TimeoutError: it did not come in time.
+        OSError, HTTPException: it broke off, or is none.
     """
     if response.status in _REDIRECTS:
         # Fact 4: hvac follows a 307 to any host, token and body included. Here nobody does.
         raise VaultUnavailable("vault answered with a redirect", reason=Outage.REDIRECTED)
+    if response.status < _FIRST_FINAL:
+        # The library knows no word before the answer but 100, and would take the answer itself for
+        # that to the next request.
+        raise HTTPException
     chunks: list[bytes] = []
     size = 0
     while chunk := response.read1(_CHUNK):
@@ -165,8 +221,6 @@ def _whole(response: HTTPResponse, until: Deadline) -> bytes:
         size += len(chunk)
         if size > MAX_ANSWER:
             raise VaultUnavailable("vault's answer is too large", reason=Outage.UNREADABLE)
-        if not until.remaining():
-            raise VaultUnavailable("vault's answer came too slowly", reason=Outage.SLOW)
     if response.length:
         raise HTTPException
     return b"".join(chunks)

@@ -7,8 +7,10 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -191,7 +193,112 @@ def test_a_request_that_cannot_be_sent_leaves_no_connection(
     """A line break in a header would be a second header; nothing of it is sent."""
     fake, cert = served
     link = Link(fake.address, ca_file=cert, pool_size=1)
-    with pytest.raises(ValueError, match="Invalid header"):
-        link.exchange("GET", "/v1/x", {"X-Vault-Token": "a\r\nb: c"}, None, Deadline(5))
+    for token in ("a\r\nb: c", "half \ud800"):
+        with pytest.raises(ValueError, match="cannot be sent") as told:
+            link.exchange("GET", "/v1/x", {"X-Vault-Token": token}, None, Deadline(5))
+        # What the library says of it quotes the header.
+        assert told.value.__context__ is None
     assert fake.seen == []
     assert link._idle == []
+
+
+@contextmanager
+def speaking(
+    say: Callable[[socket.socket], None], tls: ssl.SSLContext | None = None
+) -> Iterator[int]:
+    """A server that reads a request and says what it wants, again and again; its port."""
+
+    def serve() -> None:
+        while True:
+            try:
+                link, _ = listener.accept()
+            except OSError:
+                return
+            with suppress(OSError), tls.wrap_socket(link, server_side=True) if tls else link as end:
+                while b"\r\n\r\n" in end.recv(65536):
+                    say(end)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+
+
+def whole(body: bytes) -> bytes:
+    """An answer."""
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+def test_a_word_before_the_answer_is_not_taken_for_it() -> None:
+    """Else each request of the connection would be told what the one before it should have been."""
+    names = iter("abc")
+
+    def say(end: socket.socket) -> None:
+        end.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
+        time.sleep(0.05)
+        end.sendall(whole(next(names).encode()))
+
+    with speaking(say) as port:
+        link = Link(f"http://127.0.0.1:{port}", ca_file=None, pool_size=1)
+        for _ in range(2):
+            with pytest.raises(VaultUnavailable) as told:
+                link.exchange("GET", "/v1/x", {}, None, Deadline(2))
+            assert told.value.reason is Outage.UNREACHABLE
+            assert link._idle == []
+
+
+def test_what_stands_behind_an_answer_is_no_answer(tmp_path: Path) -> None:
+    """Not even where TLS has decrypted it already, and nothing is left to read on the socket."""
+    cert, key = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    # As much as is read at once; the rest of the record stays in the library's hands.
+    head = len(whole(b"x" * 8000)) - 8000
+    first = whole(b"a" * (8192 - head))
+    assert len(first) == 8192
+    answers = iter((first + whole(b"forged"), whole(b"b")))
+    with speaking(lambda end: end.sendall(next(answers)), context) as port:
+        link = Link(f"https://127.0.0.1:{port}", ca_file=cert, pool_size=1)
+        assert link.exchange("GET", "/v1/x", {}, None, Deadline(2)).body[:1] == b"a"
+        assert link.exchange("GET", "/v1/x", {}, None, Deadline(2)).body == b"b"
+        link.close()
+
+
+def _dripping(end: socket.socket) -> None:
+    for piece in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"y" * 100:
+        end.sendall(bytes([piece]))
+        time.sleep(0.1)
+
+
+def _going_on(end: socket.socket) -> None:
+    for _ in range(100):
+        end.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        time.sleep(0.1)
+
+
+def _stalling(end: socket.socket) -> None:
+    time.sleep(0.4)
+    end.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\na")
+    time.sleep(1)
+
+
+@pytest.mark.parametrize("say", [_dripping, _going_on, _stalling])
+def test_no_answer_outlasts_its_deadline(say: Callable[[socket.socket], None]) -> None:
+    """However it is spun out: by its head, by words before it, or by its body."""
+    with speaking(say) as port:
+        link = Link(f"http://127.0.0.1:{port}", ca_file=None, pool_size=1)
+        began = time.monotonic()
+        with pytest.raises(VaultUnavailable) as told:
+            link.exchange("GET", "/v1/x", {}, None, Deadline(0.6))
+        assert time.monotonic() - began < 1.2
+        assert told.value.reason is Outage.SLOW
+
+
+def test_a_host_that_can_have_no_address_is_not_reached() -> None:
+    """It is an outage like another, and no error of ours."""
+    for host in ("vault..example", "v" * 64 + ".example"):
+        link = Link(f"http://{host}:8200", ca_file=None, pool_size=1)
+        with pytest.raises(NeverSent):
+            link.exchange("GET", "/v1/x", {}, None, Deadline(1))

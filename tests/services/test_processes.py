@@ -19,7 +19,15 @@ from vault_service.ledger.entries import ActorKind, Event
 from vault_service.services import housekeeping
 from vault_service.services.audit import Audit
 from vault_service.services.context import Stranger
-from vault_service.services.health import KEEP, TIME_LIMIT, Finding, Health, Remembered
+from vault_service.services.health import (
+    KEEP,
+    PATIENCE,
+    STANDS,
+    TIME_LIMIT,
+    Finding,
+    Health,
+    Remembered,
+)
 from vault_service.services.housekeeping import Swept
 from vault_service.services.tokenization import TokenizeItem
 
@@ -271,6 +279,49 @@ def test_a_slow_check_does_not_keep_the_others_waiting() -> None:
         ("slow", False, "no answer in time"),
     ]
     go.set()
+    health.close()
+
+
+def test_nobody_waits_long_for_a_check_that_hangs() -> None:
+    """Who asks again meanwhile is told what was found last, and after a while that nothing was."""
+    go, hung = threading.Event(), threading.Event()
+    clock = _Clock()
+
+    def check() -> None:
+        if hung.is_set():
+            assert go.wait(10)
+
+    health = Health({"database": check}, clock=clock)
+    assert [each.ok for each in health.ready()] == [True]
+    hung.set()
+    clock.now += KEEP + 0.1
+    with ThreadPoolExecutor(4) as pool:
+        began = time.monotonic()
+        found = [each.result(10) for each in [pool.submit(health.ready) for _ in "abcd"]]
+        assert time.monotonic() - began < PATIENCE + 1
+    assert [[each.ok for each in results] for results in found] == [[True]] * 4
+    clock.now += STANDS
+    assert [(each.ok, each.reason) for each in health.ready()] == [(False, "no answer in time")]
+    go.set()
+    hung.clear()
+    until = time.monotonic() + 10
+    while not health.ready()[0].ok:
+        assert time.monotonic() < until
+    health.close()
+
+
+def test_findings_count_from_when_they_were_found() -> None:
+    """One that took its time is not old when it comes: else each who asks would ask anew."""
+    clock, asked = _Clock(), []
+
+    def slow() -> None:
+        clock.now += KEEP + 1
+        asked.append(1)
+
+    health = Health({"slow": slow}, clock=clock)
+    first = health.ready()
+    assert health.ready() is first
+    assert len(asked) == 1
     health.close()
 
 

@@ -137,6 +137,30 @@ def test_a_failure_that_is_swallowed_does_not_commit(units: Units, database: Dat
     assert _entries(database, entry) == 0
 
 
+def test_what_could_not_be_sent_keeps_the_rest_from_being_committed(units: Units) -> None:
+    """What was to go with it has not gone, although the server has seen no failure."""
+    with pytest.raises(ServiceError, match="failed before"), units.ingest.begin() as tx:  # noqa: PT012 - a block's end is part of it
+        session = tx.outbox._session  # type: ignore[attr-defined]
+        asked = session.ahead(b"SELECT 1", ())
+        session.ahead(b"SELECT %b::text", ("half \ud800",))
+        with suppress(RowRefused):
+            session.rows(b"SELECT 2")
+        with pytest.raises(RuntimeError, match="never came"):
+            asked()
+
+
+def test_rows_are_asked_for_ahead(units: Units) -> None:
+    """They come with the next statement's, or by a trip of their own; in a read-only block too."""
+    for read_only in (False, True):
+        with units.ingest.begin(read_only=read_only) as tx:
+            session = tx.outbox._session  # type: ignore[attr-defined]
+            one, two = session.ahead(b"SELECT 1", ()), session.ahead(b"SELECT 2 WHERE false", ())
+            assert session.rows(b"SELECT 3") == [(3,)]
+            assert (one(), two(), one()) == ([(1,)], [], [(1,)])
+            alone = session.ahead(b"SELECT 4", ())
+            assert alone() == [(4,)]
+
+
 def test_a_lost_connection_is_an_outage_and_the_next_block_works(
     units: Units, database: Database
 ) -> None:

@@ -126,9 +126,13 @@ class _Comer:
 
     def settle(self, answer: Answer) -> bool:
         """Have it answered so from now on; False if whoever waited has left."""
-        # Before the turn is taken: whoever leaves and finds it taken finds the answer.
+        # Before the turn is taken: whoever leaves and finds it taken finds the answer, and that it
+        # is another who counts it and writes its line.
         self._answers.append(answer)
-        return self._turn.acquire(blocking=False)
+        taken = self._turn.acquire(blocking=False)
+        if taken:
+            self.context.accounted = True
+        return taken
 
     def leave(self) -> Answer | None:
         """The answer that was settled on; None if there is none, and then there will be none."""

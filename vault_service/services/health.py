@@ -2,7 +2,9 @@
 
 Each check is a real operation, because a Vault whose audit device is full calls itself healthy and
 fails every request. The checks run side by side under one time limit, and their findings are kept
-for a moment, so that asking often costs nothing.
+for a moment, so that asking often costs nothing. Nor does asking while a dependency hangs: whoever
+asks waits for a moment and is told what was found last, and what is being found is for the next
+one. Else a few who ask would hold the threads that a process has left when its dependencies hang.
 """
 
 from __future__ import annotations
@@ -21,7 +23,12 @@ from vault_service.errors import ServiceError
 # Seconds: all checks together answer within this, and findings are kept for so long.
 TIME_LIMIT: Final = 2.8
 KEEP: Final = 1.0
+# Seconds that whoever asks waits at most, and for which the last findings stand for those that do
+# not come meanwhile. Who asks a process for the first time waits for what it finds.
+PATIENCE: Final = 0.25
+STANDS: Final = 10.0
 STOPS: Final = "the process stops"
+SLOW: Final = "no answer in time"
 
 Check = Callable[[], None]
 
@@ -54,25 +61,55 @@ class Health:
         self._clock = clock
         self._lock = threading.Lock()
         self._known: tuple[float, list[Result]] | None = None
+        self._asking: Future[list[Result]] | None = None
         self._pool = ThreadPoolExecutor(max(1, len(checks)), thread_name_prefix="health")
+        self._asker = ThreadPoolExecutor(1, thread_name_prefix="health")
 
     def ready(self) -> list[Result]:
-        """Every check's outcome, at most a second old, within three seconds."""
+        """Every check's outcome: found within the last second, or now, or else found last."""
         with self._lock:
-            if self._known is None or self._clock() - self._known[0] > KEEP:
-                self._known = (self._clock(), self._ask())
-            return self._known[1]
+            known = self._known
+            if known is not None and self._clock() - known[0] <= KEEP:
+                return known[1]
+            if self._asking is None:
+                try:
+                    self._asking = self._asker.submit(self._find)
+                except RuntimeError:
+                    return self._all(STOPS)
+            asking = self._asking
+        try:
+            return asking.result(PATIENCE if known is not None else None)
+        except FutureTimeout:
+            if known is not None and self._clock() - known[0] <= STANDS:
+                return known[1]
+            return self._all(SLOW)
+        except CancelledError:
+            return self._all(STOPS)
+
+    def _find(self) -> list[Result]:
+        try:
+            found = self._ask()
+            # Of now: whatever took its time was found at the end of it.
+            self._known = self._clock(), found
+        finally:
+            with self._lock:
+                self._asking = None
+        return found
+
+    def _all(self, reason: str) -> list[Result]:
+        return [Result(name=name, ok=False, reason=reason) for name in self._checks]
 
     def _ask(self) -> list[Result]:
         until = self._clock() + TIME_LIMIT
         try:
             asked = {name: self._pool.submit(check) for name, check in self._checks.items()}
         except RuntimeError:
-            return [Result(name=name, ok=False, reason=STOPS) for name in self._checks]
+            return self._all(STOPS)
         return [_outcome(name, future, until - self._clock()) for name, future in asked.items()]
 
     def close(self) -> None:
         """Let the threads go; whoever asks from now on is told that the process stops."""
+        self._asker.shutdown(wait=False, cancel_futures=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -80,7 +117,7 @@ def _outcome(name: str, future: Future[None], patience: float) -> Result:
     try:
         future.result(timeout=max(0.0, patience))
     except FutureTimeout:
-        return Result(name=name, ok=False, reason="no answer in time")
+        return Result(name=name, ok=False, reason=SLOW)
     except CancelledError:
         return Result(name=name, ok=False, reason=STOPS)
     except (KeysError, ServiceError, Finding) as exc:

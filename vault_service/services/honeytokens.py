@@ -32,13 +32,14 @@ from keys.errors import KeysError
 from keys.secret import Secret
 from vault_service.domain import tokens as names
 from vault_service.domain.actors import Action
-from vault_service.errors import InvalidInput, NotFound
+from vault_service.errors import InvalidInput, NotFound, ServiceError
 from vault_service.ledger.entries import Event
 from vault_service.services.alarms import Alarms
 from vault_service.services.audit import Audit
 from vault_service.services.context import Caller
 from vault_service.services.honeytoken_ports import GuardKey
 from vault_service.services.ports import Transaction, UnitOfWork
+from vault_service.services.recent_failure import RecentFailure
 
 KEY_NAME: Final = "honeytoken"
 TOUCHED: Final = "honeytoken_touched"
@@ -87,6 +88,7 @@ class Honeytokens:
         self._lock = threading.Lock()
         self._keys: dict[int, Secret] = {}
         self._marks: dict[int, frozenset[bytes]] = {}
+        self._failure = RecentFailure(clock)
         self._read: float | None = None
         self._asked: float | None = None
 
@@ -155,7 +157,12 @@ class Honeytokens:
             return
         try:
             if self._read is None or now - self._read >= KEEP:
-                self._load()
+                self._failure.raise_again()
+                try:
+                    self._load()
+                except ServiceError as error:
+                    self._failure.note(error)
+                    raise
                 self._read = now
         finally:
             self._lock.release()

@@ -14,9 +14,10 @@ from typing import Final
 
 import structlog
 
-from vault_service.errors import Unavailable
+from vault_service.errors import ServiceError, Unavailable
 from vault_service.services.health import Finding
 from vault_service.services.ports import UnitOfWork
+from vault_service.services.recent_failure import RecentFailure
 
 # Seconds after which somebody is called.
 ALARM_AFTER: Final = 30.0
@@ -49,6 +50,7 @@ class LogGuard:
         self._stop_after = stop_after
         self._clock = clock
         self._lock = threading.Lock()
+        self._failure = RecentFailure(clock)
         self._asked: float | None = None
         self._behind = 0.0
         self._alarmed = False
@@ -62,8 +64,13 @@ class LogGuard:
         with self._lock:
             now = self._clock()
             if self._asked is None or now - self._asked >= KEEP:
-                with self._uow.begin(read_only=True) as tx:
-                    self._behind = tx.log.behind()
+                self._failure.raise_again()
+                try:
+                    with self._uow.begin(read_only=True) as tx:
+                        self._behind = tx.log.behind()
+                except ServiceError as error:
+                    self._failure.note(error)
+                    raise
                 self._asked = now
                 self._watch()
             return self._behind

@@ -55,7 +55,7 @@ class Asked:
         if self._rows is None:
             self._session.send()
         if self._rows is None:
-            raise RuntimeError("the unit of work ended before its rows were called for")
+            raise RuntimeError("these rows never came: the unit of work has ended, or failed")
         return self._rows
 
     def come(self, rows: list[Row]) -> None:
@@ -70,6 +70,7 @@ class Session:
         "_begun",
         "_ended",
         "_engine",
+        "_failed",
         "_moment",
         "_pool",
         "_proxied",
@@ -85,6 +86,7 @@ class Session:
         self._waiting: list[tuple[bytes, Parameters, Asked | None]] = []
         self._moment: datetime | None = None
         self._begun = False
+        self._failed = False
         self._ended = False
 
     def rows(
@@ -179,7 +181,7 @@ class Session:
         if self._read_only or self._ended or not (self._begun or self._waiting):
             return
         driver = self._driver()
-        if driver.pgconn.transaction_status == pq.TransactionStatus.INERROR:
+        if self._failed or driver.pgconn.transaction_status == pq.TransactionStatus.INERROR:
             raise ServiceError("the unit of work had failed before its end")
         sent = False
         failure: Exception | None = None
@@ -252,6 +254,9 @@ class Session:
             return work(self._driver())
         except failures.DRIVER_ERRORS as error:
             failure = self._judge(error, failures.translate(error))
+        # A parameter that the driver cannot send is no failure to the server, but what was to go
+        # with it has not gone.
+        self._failed = True
         # Outside of the handler, so that the driver's error does not become its context.
         raise failure
 
