@@ -275,7 +275,8 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "disclosure_token_critical_header": "The token's header marks something as critical.",
         "disclosure_token_algorithm": "The token is signed in another way.",
         "disclosure_token_type": "The token is of another type.",
-        "disclosure_token_key_unknown": "The token is signed with a key that is not known.",
+        "disclosure_token_key_unknown": "The token is signed with a key that is not known. "
+        "Just after a rotation of that key, try again.",
         "disclosure_token_signature": "The token's signature is wrong.",
         "disclosure_token_proof": "The token is bound to another key than that of the proof.",
         "disclosure_token_claims": "The token does not say what it must.",
