@@ -222,9 +222,10 @@ def test_without_a_disclosure_token_nothing_is_revealed(
     with stage.told() as entries:
         error = refusal(lambda: stage.reveal(missing, token), DisclosureRefused)
     assert error.code == "disclosure_token_missing"
-    assert [(entry.event, entry.reason) for entry in entries] == [
-        (Event.REVEAL_REFUSED, "disclosure_token_missing")
-    ]
+    # Among many refusals of other tests this one may be the one that raises the alarm.
+    assert [
+        (entry.event, entry.reason) for entry in entries if entry.event is not Event.ALARM_RAISED
+    ] == [(Event.REVEAL_REFUSED, "disclosure_token_missing")]
 
 
 @pytest.mark.parametrize("who", ["billing", "support", "officer-1", "auditor", "operator"])
