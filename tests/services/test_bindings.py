@@ -390,6 +390,10 @@ def _malformed(stage: Stage, _token: str) -> None:
 
 def _back(stage: Stage, _token: str) -> None:
     ((token,),) = stage.sql("SELECT token FROM records WHERE erased_at IS NOT NULL LIMIT 1")
+    _bring_back(stage, token)
+
+
+def _bring_back(stage: Stage, token: str) -> None:
     stage.sql(
         "UPDATE records AS r SET envelope = k.envelope, wrapped_key = k.wrapped_key, kek = k.kek,"
         " kek_version = k.kek_version, fingerprint = '1', erased_at = NULL"
@@ -480,6 +484,16 @@ def test_a_segment_is_compared_as_well(
         Finding(code, segment) for segment in segments
     ]
     assert found.segments == len(segments)
+
+
+def test_what_waits_to_be_told_as_erased_cannot_come_back(own: Stage, owner: SqlUnitOfWork) -> None:
+    """The entry has no place in the log yet, and counts for the record all the same."""
+    with undone(own):
+        token = _token(own)
+        assert own.erasure.erase(own.caller("billing"), [token]) == [None]
+        _bring_back(own, token)
+        found = BindingCheck(uow=owner).run()
+    assert ("record_came_back", token) in {(each.code, each.subject) for each in found.findings}
 
 
 def test_an_erased_customer_accounts_for_his_records(own: Stage, owner: SqlUnitOfWork) -> None:

@@ -21,6 +21,7 @@ import gzip
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -135,6 +136,7 @@ class BindingCheck:
         """
         began = self._clock()
         run = _Run(self._uow, progress)
+        run.read_erasures()
         run.read_log()
         run.read_records()
         run.read_segments()
@@ -163,6 +165,7 @@ class _Run:
         self._size = 0
         self._ids: set[UUID] | None = None
         self._missing: set[str] = set()
+        self._ended: set[str] = set()
 
     def result(self, seconds: float) -> Checked:
         """What came of it."""
@@ -195,6 +198,20 @@ class _Run:
         self._found.add(Finding(code, str(subject)))
 
     # ------------------------------------------------------------ the log
+
+    def read_erasures(self) -> None:
+        """Note which tokens are erased by entries that still wait for their place in the log.
+
+        Whatever of it is there when the records are read has come back. The entries themselves are
+        taken in at the end, in the log's order.
+        """
+        with self._uow.begin(read_only=True) as tx:
+            waiting = tx.bindings.waiting()
+        for data in waiting:
+            with suppress(msgspec.DecodeError):  # told of when it is taken in
+                entry = _decoder.decode(data)
+                if entry.event in ERASING:
+                    self._ended.update(entry.tokens)
 
     def read_log(self) -> None:
         """Read what was not read yet of the sequenced log."""
@@ -357,7 +374,11 @@ class _Run:
                 self._untold.append((row.token, row.customer))
             return
         self._records += 1
-        if row.token in told.erased or row.customer in told.erased_customers:
+        if (
+            row.token in told.erased
+            or row.customer in told.erased_customers
+            or row.token in self._ended
+        ):
             self._add("record_came_back", row.token)
         if row.token not in told.made:
             self._unknown.append(row.token)
