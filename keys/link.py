@@ -118,7 +118,7 @@ class Link:
         raise VaultUnavailable("this connection to vault is closed", reason=Outage.UNREACHABLE)
 
     def _connect(self, until: Deadline) -> HTTPConnection:
-        timeout = min(CONNECT_TIMEOUT, max(_LEAST, until.remaining()))
+        timeout = _patience(until, CONNECT_TIMEOUT)
         connection = (
             HTTPConnection(self._host, self._port, timeout=timeout)
             if self._context is None
@@ -158,8 +158,8 @@ def _stands(connection: HTTPConnection) -> bool:
     return not poll.poll(0)
 
 
-def _patience(until: Deadline) -> float:
-    return min(READ_TIMEOUT, max(_LEAST, until.remaining()))
+def _patience(until: Deadline, at_most: float = READ_TIMEOUT) -> float:
+    return min(at_most, max(_LEAST, until.remaining()))
 
 
 class _Wire(io.RawIOBase):

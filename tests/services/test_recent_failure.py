@@ -21,7 +21,8 @@ def test_a_failure_counts_for_a_moment() -> None:
     failure = RecentFailure(lambda: moment[0])
     failure.raise_again()
     noted = Unavailable("the database cannot be reached")
-    failure.note(noted)
+    with pytest.raises(Unavailable), failure.noted():
+        raise noted
     told = []
     for _ in range(2):
         with pytest.raises(Unavailable) as caught:
@@ -31,6 +32,11 @@ def test_a_failure_counts_for_a_moment() -> None:
     assert {each.code for each in told} == {noted.code}
     moment[0] += KEEP + 0.01
     failure.raise_again()
+    with pytest.raises(Unavailable):
+        failure.raise_again(within=KEEP + 1)
+    with failure.noted():
+        pass
+    failure.raise_again(within=KEEP + 1)
 
 
 def test_those_who_are_served_together_wait_once_for_a_database_that_is_gone() -> None:

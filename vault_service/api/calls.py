@@ -126,17 +126,17 @@ class _Comer:
 
     def settle(self, answer: Answer) -> bool:
         """Have it answered so from now on; False if whoever waited has left."""
-        # Before the turn is taken: whoever leaves and finds it taken finds the answer, and that it
-        # is another who counts it and writes its line.
+        # Before the turn is taken: whoever leaves and finds it taken finds the answer.
         self._answers.append(answer)
-        taken = self._turn.acquire(blocking=False)
-        if taken:
-            self.context.accounted = True
-        return taken
+        return self._turn.acquire(blocking=False)
 
     def leave(self) -> Answer | None:
         """The answer that was settled on; None if there is none, and then there will be none."""
-        return None if self._turn.acquire(blocking=False) else self._answers[0]
+        if self._turn.acquire(blocking=False):
+            return None
+        # Who settled it counts it and writes its line, if he has not yet.
+        self.context.accounted = True
+        return self._answers[0]
 
     def whole(self) -> bytes:
         """The bytes of its body.

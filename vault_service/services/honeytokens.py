@@ -32,7 +32,7 @@ from keys.errors import KeysError
 from keys.secret import Secret
 from vault_service.domain import tokens as names
 from vault_service.domain.actors import Action
-from vault_service.errors import InvalidInput, NotFound, ServiceError
+from vault_service.errors import InvalidInput, NotFound
 from vault_service.ledger.entries import Event
 from vault_service.services.alarms import Alarms
 from vault_service.services.audit import Audit
@@ -158,11 +158,8 @@ class Honeytokens:
         try:
             if self._read is None or now - self._read >= KEEP:
                 self._failure.raise_again()
-                try:
+                with self._failure.noted():
                     self._load()
-                except ServiceError as error:
-                    self._failure.note(error)
-                    raise
                 self._read = now
         finally:
             self._lock.release()

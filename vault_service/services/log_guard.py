@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from vault_service.errors import ServiceError, Unavailable
+from vault_service.errors import Unavailable
 from vault_service.services.health import Finding
 from vault_service.services.ports import UnitOfWork
 from vault_service.services.recent_failure import RecentFailure
@@ -65,12 +65,8 @@ class LogGuard:
             now = self._clock()
             if self._asked is None or now - self._asked >= KEEP:
                 self._failure.raise_again()
-                try:
-                    with self._uow.begin(read_only=True) as tx:
-                        self._behind = tx.log.behind()
-                except ServiceError as error:
-                    self._failure.note(error)
-                    raise
+                with self._failure.noted(), self._uow.begin(read_only=True) as tx:
+                    self._behind = tx.log.behind()
                 self._asked = now
                 self._watch()
             return self._behind

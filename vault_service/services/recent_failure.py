@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
+from keys.errors import KeysError
 from vault_service.errors import ServiceError
 
 # Seconds; short, because nothing is tried meanwhile.
@@ -27,13 +29,20 @@ class RecentFailure:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failed: tuple[float, ServiceError] | None = None
+        self._failed: tuple[float, ServiceError | KeysError] | None = None
 
-    def note(self, error: ServiceError) -> None:
-        """It failed just now."""
-        self._failed = self._clock(), copy.copy(error)
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Try it: a failure of the block is remembered, and forgotten when one succeeds."""
+        try:
+            yield
+        except (ServiceError, KeysError) as error:
+            self._failed = self._clock(), copy.copy(error)
+            raise
+        self._failed = None
 
-    def raise_again(self) -> None:
-        """Return if it has not failed a moment ago; raises the same failure else."""
-        if self._failed is not None and self._clock() - self._failed[0] < KEEP:
-            raise copy.copy(self._failed[1])
+    def raise_again(self, within: float = KEEP) -> None:
+        """Return if it has not failed within so many seconds; raises the same failure else."""
+        failed = self._failed
+        if failed is not None and self._clock() - failed[0] < within:
+            raise copy.copy(failed[1])

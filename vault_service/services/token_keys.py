@@ -11,19 +11,18 @@ Only public keys pass through here.
 from __future__ import annotations
 
 import base64
-import copy
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
-from keys.errors import KeysError
+from vault_service.services.recent_failure import RecentFailure
 
 # A key that was withdrawn counts for at most this long, in seconds.
 MAX_AGE: Final = 300.0
 # Between two look-ups of versions that are unknown, in seconds.
 MIN_INTERVAL: Final = 5.0
-# The same where the version after the newest is one; and after a fetch that failed, another.
+# The same where the version after the newest is one.
 NEXT_INTERVAL: Final = 0.2
 KEY_NAME: Final = "disclosure-token"
 ALGORITHM: Final = "Ed25519"
@@ -67,7 +66,7 @@ class TokenKeys:
         self._keys: Mapping[int, bytes] = {}
         self._fetched: float | None = None
         self._looked_up: float | None = None
-        self._failed: tuple[float, KeysError] | None = None
+        self._failure = RecentFailure(clock)
 
     def get(self, version: int) -> bytes | None:
         """The key of a version, 32 raw bytes, or None if there is none.
@@ -109,9 +108,8 @@ class TokenKeys:
             # Whoever waited here for another's fetch needs none of his own.
             if self._younger_than(age):
                 return
-            if self._failed is not None and self._clock() - self._failed[0] < NEXT_INTERVAL:
-                # Nor does he sit through the same failure, one after the other.
-                raise copy.copy(self._failed[1])
+            # Nor does he sit through the same failure, one after the other.
+            self._failure.raise_again()
             self._fetch()
 
     def _look_up(self, version: int) -> None:
@@ -127,18 +125,15 @@ class TokenKeys:
             if self._looked_up is None or now - self._looked_up >= pause:
                 self._looked_up = now
                 self._fetch()
-            elif self._failed is not None:
-                # It was not found to be unknown: nobody could look.
-                raise copy.copy(self._failed[1])
+            else:
+                # Where the last look-up failed it was not found to be unknown: nobody could look.
+                self._failure.raise_again(within=pause)
 
     def _fetch(self) -> None:
         """Fetch the keys. A failure leaves all as it was: their age goes on counting."""
-        try:
-            keys = dict(self._source.public_keys())
-        except KeysError as error:
-            self._failed = self._clock(), copy.copy(error)
-            raise
-        self._keys, self._fetched, self._failed = keys, self._clock(), None
+        with self._failure.noted():
+            self._keys = dict(self._source.public_keys())
+        self._fetched = self._clock()
 
     def _younger_than(self, age: float) -> bool:
         fetched = self._fetched
