@@ -31,6 +31,7 @@ PEERS: Final = KEPT / "peers"
 SMALL: Final = 10_000
 # From so many records on a size has a name of its own in the options.
 LARGE: Final = 10_000_000
+_ROTATION_SECONDS: Final = 400.0
 _TOKENS: Final = 3000
 
 
@@ -50,57 +51,63 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def steps(bench: Bench, asked: argparse.Namespace) -> list[tuple[str, Callable[[], None]]]:
+Step = tuple[str, Callable[[], None]]
+
+
+def steps(bench: Bench, asked: argparse.Namespace) -> list[Step]:
     """The cases in their order, by name."""
     quick, smoke = asked.quick or asked.smoke, asked.smoke
-    few = (1,) if smoke else (1, 64) if quick else (1, 16, 64)
-    big = 100_000 if quick else 1_000_000
-    lines = 10_000 if quick else 100_000
-    some = (1,) if quick else (1, 4)
-    found: list[tuple[str, Callable[[], None]]] = []
+    found = _at_this_size(bench, asked, "small", floor=True)
 
     def add(name: str, step: Callable[[], None]) -> None:
         found.append((name, step))
 
-    def at_this_size(label: str, *, floor: bool) -> None:
-        for clients in few:
-            add(
-                f"{label} tokenize {clients}",
-                partial(cases.tokenize, bench, clients, floor=floor),
-            )
-        for clients in (1,) if smoke else (1, 32):
-            add(
-                f"{label} read {clients}",
-                partial(cases.read, bench, clients, floor=floor),
-            )
-        add(f"{label} search", partial(cases.search, bench, 32))
-        for clients in (1,) if smoke else (32,) if quick else (1, 32):
-            add(f"{label} reveal {clients}", partial(cases.reveal, bench, clients))
-
-    at_this_size("small", floor=True)
     if smoke:
         add("tokenize-batch", partial(cases.tokenize_batch, bench, 1))
         add("reveal-batch", partial(cases.reveal_batch, bench, 1))
         add("import", partial(upkeep.imported, bench, 200))
         add("ledger", partial(upkeep.ledger, bench, 500))
         return found
+    some = (1,) if quick else (1, 4)
     for clients in some:
-        add(
-            f"tokenize-batch {clients}",
-            partial(cases.tokenize_batch, bench, clients),
-        )
+        add(f"tokenize-batch {clients}", partial(cases.tokenize_batch, bench, clients))
     for clients in some:
         add(f"reveal-batch {clients}", partial(cases.reveal_batch, bench, clients))
-    add("import", partial(upkeep.imported, bench, lines))
+    add("import", partial(upkeep.imported, bench, 10_000 if quick else 100_000))
     add("ledger", partial(upkeep.ledger, bench, 20_000))
-    sizes = [big, *([LARGE] if asked.large else [])]
-    for size in sizes:
+    rotation = "rotation", partial(upkeep.rotation, bench, limit=_ROTATION_SECONDS)
+    big = 100_000 if quick else 1_000_000
+    for size in (big, LARGE) if asked.large else (big,):
         add(f"fill {size}", partial(upkeep.grow, bench, size))
-        at_this_size(f"at {size}", floor=False)
+        if quick and size == big:  # there is time until its certificate
+            found.append(rotation)
+        found += _at_this_size(bench, asked, f"at {size}", floor=False)
         add(f"growth {size}", partial(upkeep.growth, bench, SMALL, size))
-    add("rotation", partial(upkeep.rotation, bench, limit=400.0))
+    if not quick:
+        found.append(rotation)
     add("overload", partial(strain.overload, bench))
     return found
+
+
+def _at_this_size(
+    bench: Bench, asked: argparse.Namespace, label: str, *, floor: bool
+) -> list[Step]:
+    quick, smoke = asked.quick or asked.smoke, asked.smoke
+    return [
+        *(
+            (f"{label} tokenize {clients}", partial(cases.tokenize, bench, clients, floor=floor))
+            for clients in ((1,) if smoke else (1, 64) if quick else (1, 16, 64))
+        ),
+        *(
+            (f"{label} read {clients}", partial(cases.read, bench, clients, floor=floor))
+            for clients in ((1,) if smoke else (1, 32))
+        ),
+        (f"{label} search", partial(cases.search, bench, 32)),
+        *(
+            (f"{label} reveal {clients}", partial(cases.reveal, bench, clients))
+            for clients in ((1,) if smoke else (32,) if quick else (1, 32))
+        ),
+    ]
 
 
 def run(asked: argparse.Namespace, folder: Path, stack: Stack) -> Result:
@@ -140,6 +147,13 @@ def run(asked: argparse.Namespace, folder: Path, stack: Stack) -> Result:
     _attempt(bench, "read everything back", partial(cases.read_all_back, bench, most=most))
     if not asked.no_peers:
         _peers(bench, min(seconds, 3.0))
+    # At the very end: for a minute and a half it waits for nothing but the old keys' end.
+    if bench.rotation is not None:
+        _attempt(
+            bench,
+            "rotation's end",
+            partial(upkeep.rotated, bench, bench.rotation, limit=_ROTATION_SECONDS),
+        )
     for part, used in strain.cpu(bench).items():
         result.facts[f"CPU seconds of {part}"] = used
     return result

@@ -274,7 +274,9 @@ def bare_server(stack: Stack, folder: Path, *, workers: int, threads: int) -> It
             [
                 *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1"),
                 *("--port", str(port), "--workers", str(workers)),
-                *("--blocking-threads", str(threads), "--no-ws", "bench.bare:application"),
+                *("--blocking-threads", str(threads), "--no-ws"),
+                # A worker now and then does not hear that it is to end, and would be waited for.
+                *("--workers-kill-timeout", "5", "bench.bare:application"),
             ],
             env={
                 **os.environ,

@@ -33,6 +33,7 @@ class Bench:
         most: how many requests any load may have; few where only that it runs is asked.
         written: token -> number of every card that the service acknowledged.
         floors: by name; measured once, and used again at other sizes.
+        rotation: the one that was begun.
     """
 
     stack: Stack
@@ -46,6 +47,7 @@ class Bench:
     written: dict[str, str] = field(default_factory=dict, repr=False)
     floors: dict[str, float] = field(default_factory=dict)
     records: int = 0
+    rotation: str | None = None
     most: int = 10**9
 
     def show(self, row: Row) -> None:

@@ -90,16 +90,27 @@ def rotation(bench: Bench, *, limit: float) -> None:
     begun, before = time.monotonic(), _rotation(bench, made["id"])["rewrapped"]
     after = _until(bench, made["id"], lambda found: found["remaining"] == 0, limit)["rewrapped"]
     took = time.monotonic() - begun
-    found = _until(bench, made["id"], lambda found: found["state"] in {"done", "failed"}, limit)
+    bench.rotation = made["id"]
     bench.show(
         Row(
             case="rewrap",
             records=bench.records,
             per_second=(after - before) / took,
-            errors=int(found["failed"]) + (found["state"] != "done"),
             floor=floor if after > before else None,
             floor_name="bare loop of rewrap and UPDATE, 1 process",
             target=0.8 if after > before else None,
+        )
+    )
+
+
+def rotated(bench: Bench, rotation_id: str, *, limit: float) -> None:
+    """Wait for a rotation's certificate, which comes when no process can have an old key left."""
+    found = _until(bench, rotation_id, lambda found: found["state"] in {"done", "failed"}, limit)
+    bench.show(
+        Row(
+            case="rotation, to its certificate",
+            records=bench.records,
+            errors=int(found["failed"]) + (found["state"] != "done"),
         )
     )
     bench.result.facts["wrapped keys of the rotation"] = found["total"]
