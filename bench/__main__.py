@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -16,7 +16,7 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import cases, floors, peers, results, strain, upkeep
+from bench import cases, floors, growth, peers, results, strain, upkeep
 from bench.floors import Reached
 from bench.loader import Loader, build
 from bench.people import customers, numbers
@@ -28,9 +28,13 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "bench" / "results"
 KEPT: Final = ROOT / "build" / "bench"
 PEERS: Final = KEPT / "peers"
-SMALL: Final = 10_000
+# Records of the smallest size.
+SMALL: Final = 10 * BATCH
+SMOKE: Final = 2 * BATCH
 # From so many records on a size has a name of its own in the options.
 LARGE: Final = 10_000_000
+# Left out of a quick run's second size.
+_NOT_AGAIN: Final = frozenset(("read 1", "search 32"))
 _ROTATION_SECONDS: Final = 400.0
 _TOKENS: Final = 3000
 
@@ -54,10 +58,10 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
 Step = tuple[str, Callable[[], None]]
 
 
-def steps(bench: Bench, asked: argparse.Namespace) -> list[Step]:
+def steps(bench: Bench, turns: growth.Turns, asked: argparse.Namespace) -> list[Step]:
     """The cases in their order, by name."""
     quick, smoke = asked.quick or asked.smoke, asked.smoke
-    found = _at_this_size(bench, asked, "small", floor=True)
+    found: list[Step] = [(f"small {name}", partial(case, bench)) for name, case in _sized(asked)]
 
     def add(name: str, step: Callable[[], None]) -> None:
         found.append((name, step))
@@ -67,6 +71,7 @@ def steps(bench: Bench, asked: argparse.Namespace) -> list[Step]:
         add("reveal-batch", partial(cases.reveal_batch, bench, 1))
         add("import", partial(upkeep.imported, bench, 200))
         add("ledger", partial(upkeep.ledger, bench, 500))
+        add("growth", partial(turns.measure, partial(cases.read, clients=1)))
         return found
     some = (1,) if quick else (1, 4)
     for clients in some:
@@ -81,33 +86,27 @@ def steps(bench: Bench, asked: argparse.Namespace) -> list[Step]:
         add(f"fill {size}", partial(upkeep.grow, bench, size))
         if quick and size == big:  # there is time until its certificate
             found.append(rotation)
-        found += _at_this_size(bench, asked, f"at {size}", floor=False)
-        add(f"growth {size}", partial(upkeep.growth, bench, SMALL, size))
+        for name, case in _sized(asked):
+            if quick and name in _NOT_AGAIN:
+                continue
+            add(f"at {size} {name}", partial(turns.measure, case))
+    add("small vault's end", turns.end)
     if not quick:
         found.append(rotation)
     add("overload", partial(strain.overload, bench))
     return found
 
 
-def _at_this_size(
-    bench: Bench, asked: argparse.Namespace, label: str, *, floor: bool
-) -> list[Step]:
+def _sized(asked: argparse.Namespace) -> Iterator[tuple[str, Callable[[Bench], None]]]:
+    """The calls that are measured at every size, by name."""
     quick, smoke = asked.quick or asked.smoke, asked.smoke
-    return [
-        *(
-            (f"{label} tokenize {clients}", partial(cases.tokenize, bench, clients, floor=floor))
-            for clients in ((1,) if smoke else (1, 64) if quick else (1, 16, 64))
-        ),
-        *(
-            (f"{label} read {clients}", partial(cases.read, bench, clients, floor=floor))
-            for clients in ((1,) if smoke else (1, 32))
-        ),
-        (f"{label} search", partial(cases.search, bench, 32)),
-        *(
-            (f"{label} reveal {clients}", partial(cases.reveal, bench, clients))
-            for clients in ((1,) if smoke else (32,) if quick else (1, 32))
-        ),
-    ]
+    for clients in (1,) if smoke else (1, 64) if quick else (1, 16, 64):
+        yield f"tokenize {clients}", partial(cases.tokenize, clients=clients)
+    for clients in (1,) if smoke else (1, 32):
+        yield f"read {clients}", partial(cases.read, clients=clients)
+    yield "search 32", partial(cases.search, clients=32)
+    for clients in (1,) if smoke else (32,) if quick else (1, 32):
+        yield f"reveal {clients}", partial(cases.reveal, clients=clients)
 
 
 def run(asked: argparse.Namespace, folder: Path, stack: Stack) -> Result:
@@ -132,13 +131,15 @@ def run(asked: argparse.Namespace, folder: Path, stack: Stack) -> Result:
     )
     result.facts["seconds from the command to a ready service, first start"] = stack.started_seconds
     strain.memory(bench, "at rest")
-    _begin(bench, smoke=asked.smoke)
+    small = SMOKE if asked.smoke else SMALL
+    growth.begin(bench, small)
     speeds = [strain.yardstick()]
-    for name, step in steps(bench, asked):
-        if asked.only and not any(word in name for word in asked.only):
-            continue
-        _attempt(bench, name, step)
-        speeds.append(strain.yardstick())
+    with growth.Turns(bench, small) as turns:
+        for name, step in steps(bench, turns, asked):
+            if asked.only and not any(word in name for word in asked.only):
+                continue
+            _attempt(bench, name, step)
+            speeds.append(strain.yardstick())
     result.facts["a fixed computation between the cases, ms: least, median, most"] = ", ".join(
         f"{speed:.1f}" for speed in (min(speeds), median(speeds), max(speeds))
     )
@@ -167,24 +168,6 @@ def _attempt(bench: Bench, name: str, step: Callable[[], None]) -> None:
     except Exception as error:  # noqa: BLE001 -- the row says what it was, and the run has failed
         note = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
         bench.show(Row(case=f"failed: {name}", records=bench.records, errors=1, note=note[:300]))
-
-
-def _begin(bench: Bench, *, smoke: bool) -> None:
-    """Have some cards written, and the table as large as its smallest size."""
-    sent = bench.batches(2 if smoke else 10, BATCH)
-    load = bench.loader.run(
-        bench.stack,
-        (request for request, _ in sent),
-        clients=1,
-        seconds=120.0,
-        warm=0.0,
-        by="billing",
-        keep=True,
-    )
-    bench.remember(load, sent)
-    if load.failures or len(bench.written) < BATCH:
-        raise BenchError("cards cannot be written")
-    upkeep.grow(bench, 1_500 if smoke else SMALL)
 
 
 def _peers(bench: Bench, seconds: float) -> None:

@@ -27,10 +27,10 @@ _GRANTS: Final = 32
 _GRANTED: Final = 50
 
 
-def tokenize(bench: Bench, clients: int, *, floor: bool = True) -> None:
+def tokenize(bench: Bench, clients: int) -> None:
     """Single tokenize against pgbench."""
     name = f"pgbench, {clients} clients"
-    if floor and name not in bench.floors:
+    if bench.lacks(name):
         bench.floors[name], latency = floors.pgbench(
             bench.reached, bench.folder, clients=clients, seconds=bench.seconds
         )
@@ -57,11 +57,11 @@ def tokenize(bench: Bench, clients: int, *, floor: bool = True) -> None:
     )
 
 
-def tokenize_batch(bench: Bench, clients: int, *, floor: bool = True) -> None:
+def tokenize_batch(bench: Bench, clients: int) -> None:
     """Batches of 1,000 against the bare loop."""
     name = f"bare loop, {clients} processes"
     key = f"tokenize {name}"
-    if floor and key not in bench.floors:
+    if bench.lacks(key):
         bench.floors[key] = floors.loops(
             floors.tokenizing, bench.reached, BATCH, processes=clients, seconds=bench.seconds
         )
@@ -82,11 +82,11 @@ def tokenize_batch(bench: Bench, clients: int, *, floor: bool = True) -> None:
     )  # fmt: skip
 
 
-def read(bench: Bench, clients: int, *, floor: bool = True) -> None:
+def read(bench: Bench, clients: int) -> None:
     """Masked reads against a bare handler on the same server."""
     names = bench.known(5000)
     name = f"bare handler, {clients} clients"
-    if floor and name not in bench.floors:
+    if bench.lacks(name):
         workers = len(bench.stack.workers())
         with floors.bare_server(bench.stack, bench.folder, workers=workers, threads=32) as address:
             bare = floors.masked(

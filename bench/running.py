@@ -33,6 +33,7 @@ class Bench:
         most: how many requests any load may have; few where only that it runs is asked.
         written: token -> number of every card that the service acknowledged.
         floors: by name; measured once, and used again at other sizes.
+        measures_floors: whether those that are not known yet are measured.
         rotation: the one that was begun.
     """
 
@@ -46,6 +47,7 @@ class Bench:
     folder: Path
     written: dict[str, str] = field(default_factory=dict, repr=False)
     floors: dict[str, float] = field(default_factory=dict)
+    measures_floors: bool = True
     records: int = 0
     rotation: str | None = None
     most: int = 10**9
@@ -108,6 +110,10 @@ class Bench:
             given = [result["token"] for result in body["results"]] if "results" in body else [body]
             for view, number in zip(given, cards, strict=True):
                 self.written[view["id"]] = number
+
+    def lacks(self, floor: str) -> bool:
+        """Whether a floor is still to be measured."""
+        return self.measures_floors and floor not in self.floors
 
     def known(self, count: int) -> list[str]:
         """Tokens of cards that were written."""

@@ -3,59 +3,70 @@
 from __future__ import annotations
 
 import time
+from statistics import fmean
 
+from bench.loader import Load
 from bench.results import Row
 from bench.running import TOKENIZE, Bench, expected
 from bench.stack import cpu_seconds, descendants, memory_mib
 
 
 def overload(bench: Bench) -> None:
-    """Four times the load that it carries; then as much as it carries, to see it recover."""
-    best = max(
-        (
-            row.per_second
-            for row in bench.result.rows
-            if row.case == TOKENIZE and row.records == bench.records
-        ),
-        default=1000.0,
-    )
+    """Four times the load that it carries, between two loads that it carries.
+
+    What it carries is measured right before and after: the machine is not always as fast.
+    """
+    known = (row.per_second for row in bench.result.rows if row.case == TOKENIZE)
+    before = _carried(bench, max(known, default=1000.0))
     seconds = max(6.0, bench.seconds)
-    sent = bench.singles(int(best * 4 * (seconds + 1)))
+    sent = bench.singles(int(before.per_second * 4 * (seconds + 1)))
     load = bench.loader.run(
         bench.stack,
         (request for request, _ in sent),
         clients=512,
         seconds=seconds,
-        rate=best * 4,
+        rate=before.per_second * 4,
         by="billing",
         keep=True,
     )
     bench.remember(load, sent)
+    # At once: what it does within seconds of an overload is to be seen.
+    after = _carried(bench, before.per_second)
     shed = int(load.report["statuses"].get("503", 0))
     bad = load.failures - shed
+    bench.row(f"before the overload: {TOKENIZE}", before, 64)
     bench.show(
         Row(
-            case="overload, 4 times the best rate", records=bench.records, clients=512,
+            case="overload, 4 times that rate", records=bench.records, clients=512,
             per_second=load.per_second, p50=load.ms("p50"), p95=load.ms("p95"), p99=load.ms("p99"),
             errors=bad + int(load.report["without_retry_after"]),
-            floor=best, floor_name="best single tokenize", target=0.8,
+            floor=fmean((before.per_second, after.per_second)),
+            floor_name="the mean before and after it", target=0.8,
             note=f"{shed} shed",
         )
     )  # fmt: skip
+    bench.row(
+        f"after the overload: {TOKENIZE}", after, 64,
+        floor=before.per_second, floor_name="before it",
+    )  # fmt: skip
     bench.result.facts["overload: requests shed with 503"] = shed
     bench.result.facts["overload: p99 of those admitted, ms (at most 1,000)"] = load.ms("p99")
-    after = bench.singles(expected(bench, best, seconds=4.0))
-    calm = bench.loader.run(
+
+
+def _carried(bench: Bench, guess: float) -> Load:
+    """What 64 clients have served, who ask again when they have their answer."""
+    sent = bench.singles(expected(bench, guess * 1.5, seconds=4.0))
+    load = bench.loader.run(
         bench.stack,
-        (request for request, _ in after),
+        (request for request, _ in sent),
         clients=64,
         seconds=4.0,
         warm=0.0,
         by="billing",
         keep=True,
     )
-    bench.remember(calm, after)
-    bench.row("after the overload: " + TOKENIZE, calm, 64, floor=best, floor_name="before it")
+    bench.remember(load, sent)
+    return load
 
 
 def memory(bench: Bench, when: str) -> None:

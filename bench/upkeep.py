@@ -1,4 +1,4 @@
-"""What is done beside the calls: growth, rotation, ledger, import."""
+"""What is done beside the calls: rotation, ledger, import."""
 
 from __future__ import annotations
 
@@ -29,26 +29,6 @@ def grow(bench: Bench, records: int) -> None:
     # What a backup or a night of quiet would have done: the fill is no part of what is measured.
     settle(bench)
     sys.stderr.write(f"  filled to {records:,} records in {time.monotonic() - began:.0f} s\n")
-
-
-def growth(bench: Bench, small: int, large: int) -> None:
-    """Compare the p50 of every call at two sizes."""
-    rows = {(row.case, row.clients, row.records): row for row in bench.result.rows}
-    for (case, clients, records), row in rows.items():
-        before = rows.get((case, clients, small))
-        if records != large or before is None or not before.p50 or not row.p50:
-            continue
-        bench.show(
-            Row(
-                case=f"growth of p50: {case}",
-                records=large,
-                clients=clients,
-                ratio=row.p50 / before.p50,
-                p50=row.p50,
-                at_most=1.2,
-                floor_name=f"p50 at {small:,}",
-            )
-        )
 
 
 # Into the floors' copy of the table: what the bare loop rewraps is bound to nothing afterwards.

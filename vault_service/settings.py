@@ -136,7 +136,7 @@ class Settings:
     workers: Annotated[Positive, Wants("a number of processes, 1 or more")] = field(
         default_factory=_cores
     )
-    threads: Annotated[Positive, Wants("requests at work at once per process, 1 or more")] = 64
+    threads: Annotated[Positive, Wants("requests at work at once per process, 1 or more")] = 80
     backlog: Annotated[int, Meta(ge=128), Wants("connections per process, 128 or more")] = 1024
     stop_seconds: Annotated[Positive, Wants("whole seconds that a stop waits for requests")] = 15
     trusted_proxies: Annotated[

@@ -28,6 +28,7 @@ from vault_service.settings import ProcessRole, Settings
 _SERVE: Final = """
 from vault_service import memory, settings
 memory.give_back_what_is_free()
+memory.do_without("rich")
 from vault_service import serve
 serve.serve(settings.load())
 """

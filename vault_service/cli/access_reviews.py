@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import api
 from vault_service.cli.session import session
 from vault_service.client.access_reviews import AccessReview
@@ -23,7 +23,7 @@ def list_reviews() -> None:
     if session().as_json:
         screen.write_json({"items": found})
         return
-    screen.write_table(
+    tables.write_table(
         ("id", "opened", "due", "completed", "overdue"),
         ((each.id, each.opened_at, each.due, each.completed_at, each.overdue) for each in found),
     )
@@ -54,7 +54,7 @@ def _show(review: AccessReview) -> None:
     if session().as_json:
         screen.write_json(review)
         return
-    screen.write_table(
+    tables.write_table(
         ("principal", "name", "roles", "keys", "last used", "reviewed until", "decision"),
         (
             (

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import ApiCommand
 from vault_service.cli.session import session, write_private
 from vault_service.client.accounting import Disclosed
@@ -30,7 +30,7 @@ def listing(customer: str, limit: int | None) -> None:
     if session().as_json:
         screen.write_json({"items": found})
         return
-    screen.write_table(
+    tables.write_table(
         _COLUMNS,
         (
             (

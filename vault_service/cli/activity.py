@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from vault_service.cli import activity_load, screen
+from vault_service.cli import activity_load, screen, tables
 from vault_service.cli.commands import api
 from vault_service.cli.exits import ExitCode
 from vault_service.cli.session import session
@@ -35,7 +35,7 @@ def list_(customer: str, begin: datetime | None, end: datetime | None, limit: in
     if session().as_json:
         screen.write_json({"items": found})
         return
-    screen.write_table(
+    tables.write_table(
         _COLUMNS, ((each.at, each.kind, each.segment) for each in found), empty="no activity"
     )
 
@@ -72,6 +72,6 @@ def load(file: Path, *, form: str | None, state: Path | None, resume: bool, batc
     if session().as_json:
         screen.write_json(facts)
     else:
-        screen.write_facts(facts)
+        tables.write_facts(facts)
     if done.refused:
         raise click.exceptions.Exit(ExitCode.SOME_FAILED)

@@ -16,7 +16,7 @@ import click
 from keys import declared
 from keys.errors import SignatureRejected
 from keys.signature import SigningKey, verify_ed25519
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import ApiCommand
 from vault_service.cli.exits import ExitCode, Failed
 from vault_service.cli.ledger_files import fetch_export, progress_bar, read_keys, told
@@ -118,7 +118,7 @@ def report(
         screen.write_json({"folder": str(folder), **written})
     else:
         screen.note(f"{made['entries_in_period']} entries of the period; report in {folder}")
-        screen.write_facts(dict(written))
+        tables.write_facts(dict(written))
 
 
 def _write(

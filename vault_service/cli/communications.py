@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import api
 from vault_service.cli.exits import Failed
 from vault_service.cli.session import session
@@ -103,7 +103,7 @@ def show(token: str) -> None:
     if session().as_json:
         screen.write_json(found)
     else:
-        screen.write_facts({"id": found.id, "customer": found.customer, **_facts(found)})
+        tables.write_facts({"id": found.id, "customer": found.customer, **_facts(found)})
 
 
 @api(group, "unassigned", "support")
@@ -118,7 +118,7 @@ def unassigned(limit: int) -> None:
     if session().as_json:
         screen.write_json({"items": found})
         return
-    screen.write_table(
+    tables.write_table(
         ("change", "why", "came", "from", "to", "date", "size", "trust", "message"),
         (
             (

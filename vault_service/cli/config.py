@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from vault_service import settings
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import PlainCommand
 from vault_service.cli.exits import ExitCode
 from vault_service.cli.session import session
@@ -55,7 +55,7 @@ def check(role: str | None) -> None:
         )
     else:
         if found is not None:
-            screen.write_table(("setting", "value", "source"), found.describe())
+            tables.write_table(("setting", "value", "source"), found.describe())
         for problem in problems:
             screen.note(f"wrong: {problem}")
         if not problems:

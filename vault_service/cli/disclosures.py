@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import LazyGroup, PlainCommand, api
 from vault_service.cli.exits import ExitCode, Failed
 from vault_service.cli.session import (
@@ -195,7 +195,7 @@ def list_disclosures(state: str | None, limit: int | None) -> None:
     if session().as_json:
         screen.write_json({"items": found})
         return
-    screen.write_table(
+    tables.write_table(
         _COLUMNS,
         (
             (
@@ -433,7 +433,7 @@ def _write_values(answer: models.RevealAnswer) -> None:
         (each.id, each.data_class, each.value if each.error is None else each.error.detail)
         for each in answer.results
     )
-    screen.write_table(("token", "class", "value"), rows)
+    tables.write_table(("token", "class", "value"), rows)
 
 
 def _scope(disclosure: models.Disclosure) -> list[str]:
@@ -465,7 +465,7 @@ def _show(disclosure: models.Disclosure) -> None:
     if session().as_json:
         screen.write_json(disclosure)
         return
-    screen.write_facts(
+    tables.write_facts(
         {
             "id": disclosure.id,
             "state": disclosure.state,
@@ -494,7 +494,7 @@ def _show(disclosure: models.Disclosure) -> None:
         }
     )
     if disclosure.decisions:
-        screen.write_table(
+        tables.write_table(
             ("decision", "by", "at", "comment"),
             ((each.kind, each.principal, each.at, each.comment) for each in disclosure.decisions),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import api
 from vault_service.cli.session import session
 from vault_service.client.erasures import Erasure
@@ -53,7 +53,7 @@ def list_erasures() -> None:
     if session().as_json:
         screen.write_json({"items": found})
         return
-    screen.write_table(
+    tables.write_table(
         ("customer", "state", "records", "asked by", "confirmed by", "ended", "in backups until"),
         (
             (
@@ -74,7 +74,7 @@ def _show(erasure: Erasure) -> None:
     if session().as_json:
         screen.write_json(erasure)
         return
-    screen.write_facts(
+    tables.write_facts(
         {
             "customer": erasure.customer,
             "state": erasure.state,

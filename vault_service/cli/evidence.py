@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import api
 from vault_service.cli.session import session, write_private_bytes
 
@@ -49,7 +49,7 @@ def show(disclosure: str) -> None:
         screen.write_json(shown)
     else:
         head = {"disclosure": shown.disclosure, "ground": f"{shown.ground} (clause {shown.clause})"}
-        screen.write_facts({**head, **shown.evidence})
+        tables.write_facts({**head, **shown.evidence})
 
 
 @api(group, "read", "requester", "officer", "auditor")

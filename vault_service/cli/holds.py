@@ -7,7 +7,7 @@ from itertools import islice
 
 import click
 
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import api
 from vault_service.cli.session import session
 from vault_service.cli.tokens import Time
@@ -69,7 +69,7 @@ def list_holds(customer: str | None, limit: int | None) -> None:
     if session().as_json:
         screen.write_json({"items": found})
         return
-    screen.write_table(
+    tables.write_table(
         ("id", "state", "customer", "records", "placed", "by", "until", "released", "by"),
         (
             (

@@ -22,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from vault_service.cli import import_mapping, screen
+from vault_service.cli import import_mapping, screen, tables
 from vault_service.cli.commands import ApiCommand
 from vault_service.cli.exits import ExitCode, Failed
 from vault_service.cli.import_journal import Files, Journal, unfinished
@@ -174,7 +174,7 @@ def _report(journal: Journal, files: Files) -> None:
             }
         )
     else:
-        screen.write_facts(
+        tables.write_facts(
             {
                 "records": counts.records,
                 "accepted": f"{counts.accepted} ({counts.deduplicated} were known already)",
@@ -284,7 +284,7 @@ def _check_apart(file: Path, files: Files, mapping_file: Path | None) -> None:
 @contextmanager
 def _progress(size: int, done: int) -> Iterator[Callable[[int], None]]:
     """A bar by bytes on a terminal; nothing elsewhere."""
-    console = screen.console(error=True)
+    console = tables.console(error=True)
     with Progress(
         TextColumn("importing"),
         BarColumn(),

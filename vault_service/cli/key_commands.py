@@ -18,7 +18,7 @@ from keys.admin import AdminTransit
 from keys.declared import Inventory
 from keys.secret import Secret
 from vault_service import settings
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import PREFIX, PlainCommand
 from vault_service.cli.exits import ExitCode, Failed
 from vault_service.cli.session import read_private, session
@@ -190,7 +190,7 @@ def secret_ids(
     if session().as_json:
         screen.write_json({"folder": str(folder), "made": made})
     else:
-        screen.write_table(("role", "made"), made.items())
+        tables.write_table(("role", "made"), made.items())
 
 
 def _show_changes(changes: list[inventory.Change], none: str) -> None:

@@ -11,7 +11,7 @@ import click
 from rich.text import Text
 
 from vault_service import hardening, logs, settings
-from vault_service.cli import rotation_commands, screen
+from vault_service.cli import rotation_commands, screen, tables
 from vault_service.cli.commands import PlainCommand
 from vault_service.cli.exits import ExitCode
 from vault_service.cli.key_commands import group
@@ -173,7 +173,7 @@ def _plain(found: Checked) -> dict[str, object]:
 
 def _show(found: Checked) -> None:
     rate = (found.records + found.segments + found.entries) / max(found.seconds, 0.001)
-    screen.write_facts(
+    tables.write_facts(
         {
             "records": found.records,
             "segments of activity": found.segments,
@@ -185,7 +185,7 @@ def _show(found: Checked) -> None:
         }
     )
     if found.findings:
-        screen.write_table(
+        tables.write_table(
             ("finding", "what"),
             ((Text(each.code, style="bold red"), each.subject) for each in found.findings[:_SHOWN]),
         )

@@ -13,7 +13,7 @@ import click
 
 from keys.signature import verify_ed25519
 from vault_service import settings
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import ApiCommand, PlainCommand, api
 from vault_service.cli.exits import Failed
 from vault_service.cli.ledger_cosign import cosign
@@ -208,7 +208,7 @@ def _tell(found: Verified) -> None:
     if session().as_json:
         screen.write_json(plain(found))
         return
-    screen.write_facts(
+    tables.write_facts(
         {
             "log": found.head.origin,
             "verified": f"{found.entries} entries under the head of {found.head.size}",
@@ -220,7 +220,7 @@ def _tell(found: Verified) -> None:
             "time": f"{found.first_at} to {found.last_at}" if found.first_at else None,
         }
     )
-    screen.write_table(("event", "entries"), sorted(found.events.items()))
+    tables.write_table(("event", "entries"), sorted(found.events.items()))
     if not found.kept:
         screen.note("no kept checkpoint was given: a log that was rewritten as a whole passes")
 
@@ -251,7 +251,7 @@ def entries_(*, limit: int, newest_first: bool, **names: str | None) -> None:
     if session().as_json:
         screen.write_json([{"index": one.index, "entry": one.entry} for one in found])
         return
-    screen.write_table(
+    tables.write_table(
         ("index", "time", "event", "outcome", "actor", "about"),
         (
             (

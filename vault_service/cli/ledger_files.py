@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from vault_service.cli import screen
+from vault_service.cli import tables
 from vault_service.cli.exits import ExitCode, Failed
 from vault_service.client import ApiError, Client
 from vault_service.client.ledger import Ledger
@@ -53,7 +53,7 @@ def told() -> Iterator[None]:
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress]:
     """A bar on standard error, where that is a terminal."""
-    console = screen.console(error=True)
+    console = tables.console(error=True)
     with Progress(
         TextColumn(label),
         BarColumn(),

@@ -25,7 +25,7 @@ _LAZY: Final = {
     "serve": _HERE + "run_commands:serve",
     "worker": _HERE + "worker:worker",
     "intake": _HERE + "intake:intake",
-    "ready": _HERE + "run_commands:ready",
+    "ready": _HERE + "ready:ready",
     "import": _HERE + "import_command:import_",
     "export": _HERE + "export:export",
     "customers": _HERE + "tokens:customers",

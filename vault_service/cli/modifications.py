@@ -8,7 +8,7 @@ from typing import BinaryIO, Final
 
 import click
 
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import PlainCommand, api
 from vault_service.cli.session import session
 from vault_service.cli.tokens import CLASSES
@@ -82,7 +82,7 @@ def list_(customer: str | None, state: str | None) -> None:
     if session().as_json:
         screen.write_json({"items": found})
         return
-    screen.write_table(
+    tables.write_table(
         _COLUMNS,
         (
             (
@@ -168,8 +168,8 @@ def map_(mapping: Path, message: BinaryIO) -> None:
     if session().as_json:
         screen.write_json({"ticket": asked.ticket, "customer_by": asked.who, "changes": found})
         return
-    screen.write_facts({"ticket": asked.ticket, "customer by": asked.who})
-    screen.write_table(
+    tables.write_facts({"ticket": asked.ticket, "customer by": asked.who})
+    tables.write_table(
         ("class", "mask", "problem"),
         ((each["class"], each["mask"], each["problem"]) for each in found),
         empty="nothing that the mapping knows: a person reads the ticket",
@@ -190,7 +190,7 @@ def _show(change: Modification) -> None:
     if session().as_json:
         screen.write_json(change)
         return
-    screen.write_facts(
+    tables.write_facts(
         {
             "id": change.id,
             "state": change.state,

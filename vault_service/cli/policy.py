@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from vault_service import settings
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import LazyGroup, PlainCommand
 from vault_service.cli.session import session
 from vault_service.domain.grounds import Ground, Policy
@@ -51,7 +51,7 @@ def show(file: Path | None) -> None:
     if session().as_json:
         screen.write_json({"file": str(path), **_plain(policy)})
         return
-    screen.write_facts(
+    tables.write_facts(
         {
             "policy": f"{policy.name} of {policy.dated}",
             "version": policy.version,
@@ -60,7 +60,7 @@ def show(file: Path | None) -> None:
     )
     for category in policy.categories.values():
         screen.write_line(f"\n{category.name}: {category.says}")
-        screen.write_table(
+        tables.write_table(
             ("ground", "clause", "approvals", "longest", "budget", "recipients", "evidence"),
             (
                 (
@@ -78,7 +78,7 @@ def show(file: Path | None) -> None:
         )
     if policy.retention:
         screen.write_line("\nretention: what is older is destroyed, where no hold keeps it")
-        screen.write_table(
+        tables.write_table(
             ("class", "kept"), ((name, _span(kept)) for name, kept in policy.retention.items())
         )
     screen.note("evidence with ? may be left out")
@@ -115,7 +115,7 @@ def diff_(old: Path, new: Path) -> None:
             }
         )
         return
-    screen.write_table(
+    tables.write_table(
         ("effect", "where", "what"), ((each.effect.value, each.where, each.says) for each in found)
     )
     if not found:

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import ApiCommand
 from vault_service.cli.exits import Failed
 from vault_service.cli.session import session
@@ -24,7 +24,7 @@ def history() -> None:
     if session().as_json:
         screen.write_json({"items": found})
         return
-    screen.write_table(
+    tables.write_table(
         ("number", "version", "name", "from", "until"),
         (
             (each.number, each.version, each.name, each.adopted_at, each.until or "in force")
@@ -58,7 +58,7 @@ def changes(version: str, since: str | None) -> None:
         screen.write_json(found)
         return
     screen.note(f"{found.new} compared with {found.old}")
-    screen.write_table(
+    tables.write_table(
         ("effect", "where", "what"),
         ((each.effect, each.where, each.says) for each in found.differences),
     )

@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from vault_service import settings
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import PlainCommand, api
 from vault_service.cli.exits import ExitCode, Failed
 from vault_service.cli.session import DEFAULT_URL, session, write_private
@@ -73,7 +73,7 @@ def first(output: Path) -> None:
     if session().as_json:
         screen.write_json({"file": str(output), "principals": [each.principal for each in issued]})
         return
-    screen.write_table(
+    tables.write_table(
         ("id", "name", "roles"),
         ((each.principal.id, each.principal.name, each.principal.roles) for each in issued),
     )
@@ -107,7 +107,7 @@ def list_principals() -> None:
     if session().as_json:
         screen.write_json({"items": found})
         return
-    screen.write_table(
+    tables.write_table(
         ("id", "name", "roles", "state", "keys", "last used"),
         (
             (
@@ -262,7 +262,7 @@ def _show(principal: models.Principal) -> None:
     if session().as_json:
         screen.write_json(principal)
         return
-    screen.write_facts(
+    tables.write_facts(
         {
             "id": principal.id,
             "name": principal.name,
@@ -271,7 +271,7 @@ def _show(principal: models.Principal) -> None:
             "created": principal.created_at,
         }
     )
-    screen.write_table(
+    tables.write_table(
         ("key", "state", "created", "expires", "last used", "created by", "confirmed by"),
         (
             (

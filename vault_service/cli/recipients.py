@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import api
 from vault_service.cli.session import session
 from vault_service.cli.values_input import read_json_object, read_text
@@ -53,7 +53,7 @@ def list_recipients(limit: int | None) -> None:
     if session().as_json:
         screen.write_json({"items": found})
         return
-    screen.write_table(
+    tables.write_table(
         ("id", "kind", "key's thumbprint", "put on record", "by"),
         ((each.id, each.kind, each.thumbprint, each.created_at, each.created_by) for each in found),
         empty="no recipients",
@@ -64,7 +64,7 @@ def _show(recipient: RecipientRecord) -> None:
     if session().as_json:
         screen.write_json(recipient)
         return
-    screen.write_facts(
+    tables.write_facts(
         {
             "id": recipient.id,
             "kind": recipient.kind,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from vault_service import settings
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import PlainCommand
 from vault_service.cli.session import session
 
@@ -40,7 +40,7 @@ def plan() -> None:
             }
         )
         return
-    screen.write_table(
+    tables.write_table(
         ("class", "kept for", "past it", "held"),
         ((each.data_class, f"{each.keep.days} d", each.due, each.held) for each in found),
         empty="the policy names no retention: everything is kept until somebody erases it",

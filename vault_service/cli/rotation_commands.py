@@ -10,7 +10,7 @@ import click
 from rich.text import Text
 
 from vault_service import settings
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import api
 from vault_service.cli.exits import ExitCode, Failed
 from vault_service.cli.key_commands import group
@@ -92,7 +92,7 @@ def rotations() -> None:
     if session().as_json:
         screen.write_json({"items": found})
         return
-    screen.write_table(
+    tables.write_table(
         ("id", "key", "state", "versions", "rewrapped", "left", "asked by", "asked", "ended"),
         (
             (
@@ -119,7 +119,7 @@ def status() -> None:
     if session().as_json:
         screen.write_json({"keys": found})
         return
-    screen.write_table(
+    tables.write_table(
         ("key", "purpose", "version", "opens from", "age in days", "due", "wrapped", "rotation"),
         (
             (

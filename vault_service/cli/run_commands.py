@@ -1,4 +1,4 @@
-"""`vault-service up`, `serve` and `ready`."""
+"""`vault-service up` and `serve`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from pathlib import Path
 import click
 
 from vault_service import memory, settings
-from vault_service.cli import screen
-from vault_service.cli.commands import ApiCommand, PlainCommand
-from vault_service.cli.exits import ExitCode
-from vault_service.cli.session import session
+from vault_service.cli.commands import PlainCommand
 from vault_service.settings import ProcessRole
 
 _PORT = click.IntRange(1, 65535)
@@ -53,21 +50,5 @@ def serve(role: str | None, host: str | None, port: int | None, workers: int | N
         importlib.import_module("vault_service.cli.worker").run()
         return
     memory.give_back_what_is_free()
+    memory.do_without("rich")
     importlib.import_module("vault_service.serve").serve(found)
-
-
-@click.command("ready", cls=ApiCommand)
-def ready() -> None:
-    """Ask a service whether it can serve, and why not. Exit 6 when it cannot."""
-    with session().client(anonymous=True, retries=0) as client:
-        readiness = client.ready()
-    if session().as_json:
-        screen.write_json(readiness)
-    else:
-        screen.write_line(readiness.status)
-        screen.write_table(
-            ("check", "ok", "reason"),
-            ((check.name, check.ok, check.reason) for check in readiness.checks),
-        )
-    if not readiness.ready:
-        click.get_current_context().exit(ExitCode.UNAVAILABLE)

@@ -6,7 +6,7 @@ from typing import IO, Final
 
 import click
 
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import api
 from vault_service.cli.exits import Failed
 from vault_service.cli.session import session
@@ -53,7 +53,7 @@ def record(
     if session().as_json:
         screen.write_json(result)
         return
-    screen.write_facts({"token": result.token, "created": result.created})
+    tables.write_facts({"token": result.token, "created": result.created})
 
 
 @api(group, "list", "support", "billing")
@@ -65,7 +65,7 @@ def list_(customer: str) -> None:
     if session().as_json:
         screen.write_json(history)
         return
-    screen.write_table(
+    tables.write_table(
         _COLUMNS,
         (
             (

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import LazyGroup, api
 from vault_service.cli.erasures import request as request_erasure
 from vault_service.cli.exits import ExitCode
@@ -167,7 +167,7 @@ def versions(token: str) -> None:
     if session().as_json:
         screen.write_json({"items": found})
         return
-    screen.write_table(
+    tables.write_table(
         ("version", "mask", "since", "until", "modification"),
         ((each.version, each.mask, each.since, each.until, each.modification) for each in found),
     )
@@ -198,7 +198,7 @@ def create_customer(external_ref: str | None) -> None:
     if session().as_json:
         screen.write_json(customer)
     else:
-        screen.write_facts({"id": customer.id, "created": customer.created_at})
+        tables.write_facts({"id": customer.id, "created": customer.created_at})
 
 
 @api(customers, "show", "billing", "support")
@@ -210,7 +210,7 @@ def show_customer(customer: str) -> None:
     if session().as_json:
         screen.write_json(profile)
         return
-    screen.write_facts(
+    tables.write_facts(
         {
             "id": profile.id,
             "created": profile.created_at,
@@ -243,7 +243,7 @@ def search_customers(
         screen.write_json({"results": results})
     else:
         found = [each for result in results for each in result.customers or []]
-        screen.write_table(
+        tables.write_table(
             ("customer", "tokens"),
             ((each.id, ", ".join(token.id for token in each.tokens) or None) for each in found),
             empty="nobody",
@@ -302,7 +302,7 @@ def _show(token: models.Token) -> None:
     if session().as_json:
         screen.write_json(token)
         return
-    screen.write_facts(
+    tables.write_facts(
         {
             "token": token.id,
             "class": token.data_class,
@@ -323,7 +323,7 @@ def _show_all(tokens: list[models.Token]) -> None:
         screen.write_json({"items": tokens})
         return
     several = len({each.customer for each in tokens}) > 1
-    screen.write_table(
+    tables.write_table(
         [name for name in _COLUMNS if name != "customer" or several],
         (
             [

@@ -7,7 +7,7 @@ from itertools import islice
 import click
 from rich.text import Text
 
-from vault_service.cli import screen
+from vault_service.cli import screen, tables
 from vault_service.cli.commands import api
 from vault_service.cli.session import session
 
@@ -27,7 +27,7 @@ def list_(state: str | None, limit: int) -> None:
     if session().as_json:
         screen.write_json({"items": found})
         return
-    screen.write_table(
+    tables.write_table(
         ("message", "type", "endpoint", "state", "attempts", "last answer", "made", "due"),
         (
             (

@@ -1,0 +1,129 @@
+"""Growth: the same calls at two sizes, by turns.
+
+A machine that shares its host is faster at one moment than at the next (a lone reveal: 3.2 and
+5.1 ms of the same code within minutes), so that figures of the begin and the end of a run say
+nothing of growth. Beside the large vault stands one of the smallest size, with servers of its own:
+each call is measured at the small one, at the large one, and at the small one again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from statistics import fmean
+from types import TracebackType
+from typing import Final, Self
+
+from bench import floors
+from bench.floors import Reached
+from bench.loader import Loader
+from bench.people import customers
+from bench.results import Result, Row
+from bench.running import BATCH, Bench
+from bench.stack import BenchError, started
+from bench.upkeep import grow
+
+_AT_MOST: Final = 1.2
+
+
+class Turns:
+    """A large vault and, once it is needed, a small one beside it.
+
+    Args:
+        bench: the run of the large one.
+        records: of the small one.
+    """
+
+    def __init__(self, bench: Bench, records: int) -> None:
+        self._bench = bench
+        self._records = records
+        self._kept = ExitStack()
+        self._small: Bench | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Stop the small one."""
+        self._small = None
+        self._kept.close()
+
+    def measure(self, case: Callable[[Bench], None]) -> None:
+        """Measure a case at both, and tell how its p50 has grown."""
+        large, small = self._bench, self._beside()
+        before = len(small.result.rows)
+        case(small)
+        already = len(large.result.rows)
+        case(large)
+        case(small)
+        for row in large.result.rows[already:]:
+            found = [
+                each.p50
+                for each in small.result.rows[before:]
+                if (each.case, each.clients) == (row.case, row.clients) and each.p50
+            ]
+            if found and row.p50:
+                large.show(
+                    Row(
+                        case=f"growth of p50: {row.case}",
+                        records=row.records,
+                        clients=row.clients,
+                        ratio=row.p50 / fmean(found),
+                        p50=row.p50,
+                        at_most=_AT_MOST,
+                        floor_name=f"p50 at {small.records:,}, before and after",
+                    )
+                )
+
+    def _beside(self) -> Bench:
+        if self._small is None:
+            large, folder = self._bench, self._bench.folder / "beside"
+            stack = self._kept.enter_context(started(folder / "vault"))
+            people = customers(stack, len(large.customers))
+            small = Bench(
+                stack=stack,
+                loader=Loader(program=large.loader.program, folder=folder / "load"),
+                reached=Reached.of(stack, people[:50]),
+                result=Result(options={}),
+                # Twice half as long as the large one.
+                seconds=large.seconds / 2,
+                numbers=large.numbers,
+                customers=people,
+                folder=folder,
+                most=large.most,
+                measures_floors=False,
+            )
+            floors.prepare(small.reached)
+            begin(small, self._records)
+            self._small = small
+        return self._small
+
+
+def begin(bench: Bench, records: int) -> None:
+    """Have a vault of the smallest size: cards that were tokenized, and nothing else.
+
+    Raises:
+        BenchError: they cannot be written.
+    """
+    sent = bench.batches(records // BATCH, BATCH)
+    load = bench.loader.run(
+        bench.stack,
+        (request for request, _ in sent),
+        clients=1,
+        seconds=120.0,
+        warm=0.0,
+        by="billing",
+        keep=True,
+    )
+    bench.remember(load, sent)
+    if load.failures or len(bench.written) < records:
+        raise BenchError("cards cannot be written")
+    grow(bench, records)
