@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.faults import rebuilt
+from tests.support.faults import rebuilt_reveal
 from tests.support.signing import signed, unpacked
 from tests.support.whole import Stage, draft, refusal, standing
 from vault_service.errors import Conflict, DisclosureRefused, Forbidden, NotFound
@@ -273,7 +273,7 @@ def test_d3_more_than_was_granted_is_refused(
 
 def test_d3_another_audience_takes_no_token_of_ours(stage: Stage, token: str) -> None:
     """A service that goes by another name refuses what was made for this one."""
-    other = rebuilt(stage.reveals, audience="somewhere-else")
+    other = rebuilt_reveal(stage.reveals, audience="somewhere-else")
     disclosure_token = stage.token(stage.granted(draft(token)).id)
     error = refusal(
         lambda: other.submit(

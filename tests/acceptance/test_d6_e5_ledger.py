@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from keys.errors import VaultUnavailable
-from tests.support.faults import FaultyUnitOfWork, Unwraps, rebuilt
+from tests.support.faults import FaultyUnitOfWork, Unwraps, rebuilt_reveal
 from tests.support.racing import threads
 from tests.support.whole import Stage, card, draft, refusal, standing
 from vault_service.errors import ServiceError
@@ -31,11 +31,21 @@ def test_d6_each_plaintext_answer_is_one_use_and_one_entry(stage: Stage) -> None
     real = stage.reveals
     cases: dict[str, Callable[[], Any]] = {
         "well": lambda: real,
-        "no database": lambda: rebuilt(real, uow=FaultyUnitOfWork(real._uow, at="before")),
-        "lost before": lambda: rebuilt(real, uow=FaultyUnitOfWork(real._uow, at="instead")),
-        "lost after": lambda: rebuilt(real, uow=FaultyUnitOfWork(real._uow, at="after")),
-        "no vault": lambda: rebuilt(real, unwrapping=Unwraps(real._unwrapping, answer="away")),
-        "bad key": lambda: rebuilt(real, unwrapping=Unwraps(real._unwrapping, answer="rejects")),
+        "no database": lambda: rebuilt_reveal(
+            real, uow=FaultyUnitOfWork(real._uses._uow, at="before")
+        ),
+        "lost before": lambda: rebuilt_reveal(
+            real, uow=FaultyUnitOfWork(real._uses._uow, at="instead")
+        ),
+        "lost after": lambda: rebuilt_reveal(
+            real, uow=FaultyUnitOfWork(real._uses._uow, at="after")
+        ),
+        "no vault": lambda: rebuilt_reveal(
+            real, unwrapping=Unwraps(real._keys._unwrapping, answer="away")
+        ),
+        "bad key": lambda: rebuilt_reveal(
+            real, unwrapping=Unwraps(real._keys._unwrapping, answer="rejects")
+        ),
     }
     grants = [stage.granted(standing(*records, uses=40)).id for _ in range(8)]
     single = [stage.granted(draft(*records)).id for _ in range(12)]

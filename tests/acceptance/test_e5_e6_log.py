@@ -10,7 +10,7 @@ from queue import Empty, Queue
 import pytest
 
 from tests.process import campaign
-from tests.support.faults import rebuilt
+from tests.support.faults import rebuilt_reveal
 from tests.support.racing import threads
 from tests.support.whole import Stage, draft, present, refusal, standing
 from vault_service.cli.sample_data import SampleCustomer, generate
@@ -32,8 +32,8 @@ def test_e5_a_reveal_waits_for_a_ledger_that_is_written(stage: Stage, customer: 
     grant = stage.granted(draft(token))
     disclosure_token = stage.token(grant.id)
     moments = iter(range(0, 1_000, 10))
-    guard = LogGuard(stage.reveals._uow, stop_after=60, clock=lambda: float(next(moments)))
-    reveals = rebuilt(stage.reveals, guard=guard)
+    guard = LogGuard(stage.reveals._uses._uow, stop_after=60, clock=lambda: float(next(moments)))
+    reveals = rebuilt_reveal(stage.reveals, guard=guard)
     stage.sql("UPDATE ledger_outbox SET created_at = created_at - interval '2 minutes'")
     refused = refusal(
         lambda: reveals.submit(

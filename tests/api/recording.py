@@ -36,7 +36,7 @@ from vault_service.services.policies import AdoptionPage, PolicyChanges, PolicyT
 from vault_service.services.policy_ports import AdoptionRow
 from vault_service.services.reading import SearchRequest
 from vault_service.services.recipients import RecipientView
-from vault_service.services.reveal import RevealRequest
+from vault_service.services.reveal.work import RevealRequest
 from vault_service.services.review_ports import ReviewItem, ReviewRow
 from vault_service.services.rotation_ports import Reason, RotationRow, RotationState
 from vault_service.services.rotations import RotationPage, RotationView

@@ -24,7 +24,7 @@ from vault_service.ledger.entries import Event
 from vault_service.services import activity as module
 from vault_service.services.activity import Activity, ActivityPage, EntryDraft, Recorded
 from vault_service.services.holds import HoldDraft
-from vault_service.services.reveal import ValueUnreadable
+from vault_service.services.reveal.work import ValueUnreadable
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 END = datetime(2026, 4, 1, tzinfo=UTC)

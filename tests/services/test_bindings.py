@@ -32,7 +32,7 @@ from vault_service.services.activity import EntryDraft
 from vault_service.services.adoption import Adoption
 from vault_service.services.audit import Audit
 from vault_service.services.binding_check import BindingCheck, Checked, Finding
-from vault_service.services.reveal import KeySubstituted
+from vault_service.services.reveal.work import KeySubstituted
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.services.views import Revealed
 from vault_service.storage import engine as engines

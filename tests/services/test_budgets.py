@@ -17,7 +17,7 @@ from vault_service.ledger.entries import Entry, Event
 from vault_service.services.alarms import Alarms
 from vault_service.services.budget_ports import Account
 from vault_service.services.budgets import Budgets, Charge
-from vault_service.services.reveal import Reveal
+from vault_service.services.reveal.use_case import Reveal
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.services.views import RevealAnswer
 
@@ -31,14 +31,14 @@ def budgets(stage: Stage, *, per_hour: int | None = None, per_day: int | None = 
     limited = replace(ground, budget=Budget(per_hour=per_hour, per_day=per_day))
     return Budgets(
         policy=replace(policy, grounds={**policy.grounds, (GROUND, CATEGORY): limited}),
-        alarms=Alarms(uow=stage.reveals._uow, audit=stage.reveals._audit),
+        alarms=Alarms(uow=stage.reveals._uses._uow, audit=stage.reveals._audit),
     )
 
 
 @pytest.fixture
 def reveals(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reveal]:
     """The use case with blank accounts, in the middle of a made-up hour."""
-    monkeypatch.setattr(stage.reveals, "_budgets", stage.reveals._budgets)
+    monkeypatch.setattr(stage.reveals._uses, "_budgets", stage.reveals._uses._budgets)
     forget(stage)
     yield stage.reveals
     forget(stage)
@@ -77,7 +77,7 @@ def alarms_of(entries: list[Entry]) -> list[tuple[str | None, object, object]]:
 
 def test_values_are_counted_and_what_is_beyond_is_refused(stage: Stage, reveals: Reveal) -> None:
     """Nothing is spent by a refusal: neither the use, nor the token, nor the budget."""
-    reveals._budgets = budgets(stage, per_hour=5, per_day=100)
+    reveals._uses._budgets = budgets(stage, per_hour=5, per_day=100)
     names = tokens(stage, 3)
     grant = stage.granted(standing(*names))
     stage.revealed(stage.token(grant.id), *names)
@@ -102,7 +102,7 @@ def test_values_are_counted_and_what_is_beyond_is_refused(stage: Stage, reveals:
 
 def test_the_days_budget_holds_over_the_hours(stage: Stage, reveals: Reveal) -> None:
     """A new hour brings the hour's values back and not the day's; a new day both."""
-    reveals._budgets = budgets(stage, per_hour=2, per_day=3)
+    reveals._uses._budgets = budgets(stage, per_hour=2, per_day=3)
     names = tokens(stage, 2)
     grant = stage.granted(standing(*names))
     stage.revealed(stage.token(grant.id), *names)
@@ -119,7 +119,7 @@ def test_the_days_budget_holds_over_the_hours(stage: Stage, reveals: Reveal) -> 
 
 def test_what_no_budget_can_ever_hold_is_refused(stage: Stage, reveals: Reveal) -> None:
     """More at once than the whole: the first row is not even made."""
-    reveals._budgets = budgets(stage, per_day=1)
+    reveals._uses._budgets = budgets(stage, per_day=1)
     names = tokens(stage, 2)
     proof = stage.token(stage.granted(standing(*names)).id)
     error = refusal(lambda: stage.reveal(proof, *names), DisclosureRefused)
@@ -137,7 +137,7 @@ def test_without_a_budget_nothing_is_counted(stage: Stage, reveals: Reveal) -> N
 
 def test_what_a_spent_token_would_have_cost_is_given_back(stage: Stage, reveals: Reveal) -> None:
     """The budget pays for values that were seen."""
-    reveals._budgets = budgets(stage, per_hour=10)
+    reveals._uses._budgets = budgets(stage, per_hour=10)
     (name,) = tokens(stage, 1)
     proof = stage.token(stage.granted(standing(name)).id)
     stage.revealed(proof, name)
@@ -147,7 +147,7 @@ def test_what_a_spent_token_would_have_cost_is_given_back(stage: Stage, reveals:
 
 def test_principals_and_grounds_have_budgets_of_their_own(stage: Stage, reveals: Reveal) -> None:
     """One that is spent leaves the others."""
-    reveals._budgets = budgets(stage, per_hour=1)
+    reveals._uses._budgets = budgets(stage, per_hour=1)
     (name,) = tokens(stage, 1)
     for who in ("requester", "requester-2"):
         grant = stage.granted(standing(name), by=who)
@@ -161,7 +161,7 @@ def test_principals_and_grounds_have_budgets_of_their_own(stage: Stage, reveals:
 
 def test_racers_never_get_more_than_the_budget(stage: Stage, reveals: Reveal) -> None:
     """Six at once, each with tokens of its own: exactly as many succeed as there are values."""
-    reveals._budgets = budgets(stage, per_hour=11)
+    reveals._uses._budgets = budgets(stage, per_hour=11)
     (name,) = tokens(stage, 1)
     grant = stage.granted(standing(name))
     proofs = [[stage.token(grant.id) for _ in range(4)] for _ in range(6)]
@@ -185,7 +185,7 @@ def test_racers_never_get_more_than_the_budget(stage: Stage, reveals: Reveal) ->
 
 def test_rows_decide_between_processes_too(reveals: Reveal) -> None:
     """Units of work of their own, which no gathering brings together."""
-    uow, account = reveals._uow, Account(principal="prn_x", ground="g", category="c")
+    uow, account = reveals._uses._uow, Account(principal="prn_x", ground="g", category="c")
     got: list[bool] = []
     start = threading.Barrier(8)
 
@@ -208,7 +208,7 @@ def test_a_batch_pays_together_or_one_by_one(stage: Stage, reveals: Reveal) -> N
         for count in (6, 5, 4)
     ]
     free = replace(charges[0], ground="protect_from_harm", category="no_such")
-    with reveals._uow.begin() as tx:
+    with reveals._uses._uow.begin() as tx:
         told = limited.charge(tx, [free, *charges])
         assert [None if each is None else each.code for each in told] == [
             None,
@@ -218,7 +218,7 @@ def test_a_batch_pays_together_or_one_by_one(stage: Stage, reveals: Reveal) -> N
         ]
         limited.refund(tx, [free, charges[0]])
     assert spent(stage) == [(4, 4)]
-    with reveals._uow.begin() as tx:
+    with reveals._uses._uow.begin() as tx:
         assert limited.charge(tx, [charges[1], replace(charges[2], count=1)]) == [None, None]
     assert spent(stage) == [(10, 10)]
 
@@ -228,13 +228,13 @@ def test_a_transaction_from_before_the_hour_spends_of_the_new_one(
 ) -> None:
     """It began earlier and came later: what the new hour has counted stays."""
     account = Account(principal="prn_x", ground="g", category="c")
-    with reveals._uow.begin() as tx:
+    with reveals._uses._uow.begin() as tx:
         tx.budgets.take(account, 3, per_hour=5, per_day=9)
     stage.sql(
         "UPDATE disclosure_budgets SET hour_at = hour_at + interval '1 hour',"
         " day_at = day_at + interval '1 day'"
     )
-    with reveals._uow.begin() as tx:
+    with reveals._uses._uow.begin() as tx:
         assert tx.budgets.take(account, 3, per_hour=5, per_day=9) is None
         assert tx.budgets.take(account, 2, per_hour=5, per_day=9) is not None
     assert spent(stage) == [(5, 5)]
@@ -250,7 +250,7 @@ def test_a_refusal_stands_where_a_rival_gives_back_meanwhile(
     limited = budgets(stage, per_hour=1, per_day=9)
     charge = Charge(caller=stage.caller("requester"), ground=GROUND, category=CATEGORY, count=2)
     monkeypatch.setattr(SqlBudgets, "spent", lambda *_: Spent(hour=-1, day=0))
-    with reveals._uow.begin() as tx:
+    with reveals._uses._uow.begin() as tx:
         (told,) = limited.charge(tx, [charge])
     assert told is not None
     assert "9 values per day" in told.detail

@@ -10,7 +10,7 @@ import pytest
 
 from keys.errors import CiphertextRejected
 from tests.support.communications import contents, keep, message
-from tests.support.faults import Hooked, Unwraps, rebuilt
+from tests.support.faults import Hooked, Unwraps, rebuilt_reveal
 from tests.support.recipients import new_key, public, recipient_draft
 from tests.support.whole import NOWHERE, Stage, draft, refusal, standing
 from vault_service.domain.communications import Direction, Envelope
@@ -26,7 +26,7 @@ from vault_service.ledger.entries import Event
 from vault_service.services.communications import MAX_COMMUNICATION
 from vault_service.services.contents import AT_ONCE, LONGEST, Contents
 from vault_service.services.disclosures.drafts import PolicyRefused
-from vault_service.services.reveal import KeySubstituted, ValueUnreadable
+from vault_service.services.reveal.work import KeySubstituted, ValueUnreadable
 from vault_service.services.views import RevealedContent
 
 LARGE = AT_ONCE * 64 * 1024 * 2
@@ -238,7 +238,9 @@ def test_contents_of_another_do_not_open(stage: Stage, customer: str) -> None:
 
 def test_a_key_that_vault_refuses_opens_nothing(stage: Stage, kept: str) -> None:
     """Told as any value that does not open."""
-    broken = rebuilt(stage.reveals, unwrapping=Unwraps(stage.reveals._unwrapping, answer="rejects"))
+    broken = rebuilt_reveal(
+        stage.reveals, unwrapping=Unwraps(stage.reveals._keys._unwrapping, answer="rejects")
+    )
     with pytest.raises(ValueUnreadable):
         broken.content(stage.caller("requester"), disclosure_token=proof(stage, kept), token=kept)
 
@@ -264,8 +266,8 @@ def test_an_erasure_meanwhile_ends_the_stream(stage: Stage, kept: str) -> None:
 
 def test_an_erasure_before_the_first_byte_is_told(stage: Stage, kept: str) -> None:
     """The record was there when the use was spent, and then not any more."""
-    uow = stage.reveals._uow
-    hooked = rebuilt(stage.reveals, uow=uow)
+    uow = stage.reveals._uses._uow
+    hooked = rebuilt_reveal(stage.reveals, uow=uow)
     writes: list[object] = []
 
     def before(read_only: object) -> None:
@@ -275,7 +277,7 @@ def test_an_erasure_before_the_first_byte_is_told(stage: Stage, kept: str) -> No
             writes.append(read_only)
 
     disclosure_token = proof(stage, kept)
-    hooked = rebuilt(stage.reveals, uow=Hooked(uow, before=before))
+    hooked = rebuilt_reveal(stage.reveals, uow=Hooked(uow, before=before))
     error = refusal(
         lambda: hooked.content(
             stage.caller("requester"), disclosure_token=disclosure_token, token=kept
@@ -290,11 +292,13 @@ def test_who_receives_slowly_is_cut_off(stage: Stage, kept: str) -> None:
     times: Iterator[float] = iter([0.0, 1.0, LONGEST.total_seconds() + 1])
     answer = content(stage, kept, proof(stage, kept))
     answer.pieces.close()  # type: ignore[attr-defined]
-    with stage.reveals._uow.begin(read_only=True) as tx:
+    with stage.reveals._uses._uow.begin(read_only=True) as tx:
         record_ = tx.records.sealed([(_bucket(kept), kept)])[kept]
-    (key,) = stage.reveals._unwrapping.unwrap([record_.wrapped_key])
+    (key,) = stage.reveals._keys._unwrapping.unwrap([record_.wrapped_key])
     assert not isinstance(key, CiphertextRejected)
-    slow = Contents(uow=stage.reveals._uow, record=record_, key=key, clock=lambda: next(times))
+    slow = Contents(
+        uow=stage.reveals._uses._uow, record=record_, key=key, clock=lambda: next(times)
+    )
     pieces = slow.pieces(slow.size())
     next(pieces)
     next(pieces)

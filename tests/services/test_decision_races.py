@@ -24,7 +24,7 @@ from vault_service.domain.actors import Role
 from vault_service.errors import DisclosureRefused, ServiceError
 from vault_service.ledger.entries import Event
 from vault_service.services.context import Caller
-from vault_service.services.reveal import Reveal
+from vault_service.services.reveal.use_case import Reveal
 from vault_service.services.views import DisclosureView, RevealAnswer
 from vault_service.settings import ProcessRole
 

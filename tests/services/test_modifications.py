@@ -84,7 +84,7 @@ def test_a_change_keeps_the_token_and_raises_the_version(
     ((now, rewrapped),) = stage.sql(lies, [token])
     assert now != envelope
     before, after = (
-        stage.reveals._unwrapping.unwrap(
+        stage.reveals._keys._unwrapping.unwrap(
             [WrappedKey(kek="records-contact", kek_version=1, ciphertext=each)]
         )[0]
         for each in (wrapped, rewrapped)

@@ -15,7 +15,7 @@ from tests.support.whole import Stage, card, draft, refusal
 from vault_service.errors import DisclosureRefused, InvalidInput, Unavailable
 from vault_service.ledger.entries import Event
 from vault_service.services import recipient_keys
-from vault_service.services.reveal import RevealRequest, _Work
+from vault_service.services.reveal.work import RevealRequest, Work
 
 
 @pytest.fixture
@@ -172,15 +172,15 @@ def test_a_grants_delivery_cannot_be_changed(stage: Stage, token: str, change: s
 def test_no_package_leaves_in_plain(stage: Stage, token: str) -> None:
     """Without a key at hand even a committed use answers nothing."""
     grant = stage.granted(package_draft(stage, new_key(), token))
-    with stage.services.reveal._uow.begin(read_only=True) as tx:  # type: ignore[union-attr]
+    with stage.services.reveal._uses._uow.begin(read_only=True) as tx:  # type: ignore[union-attr]
         row = tx.disclosures.grants([(_bucket(stage, grant.id), grant.id)])[grant.id]
-    work = _Work(
+    work = Work(
         asked=RevealRequest(caller=stage.caller("requester"), token="", tokens=(), fields=None),
         entry="",
         grant=row,
         granted=row,
     )
-    answer = stage.reveals._open(work, datetime.now(UTC))
+    answer = stage.reveals._opening.answer(work, datetime.now(UTC))
     assert isinstance(answer, Unavailable)
 
 

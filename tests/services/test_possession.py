@@ -70,7 +70,7 @@ def test_a_bound_token_reveals_with_a_proof_of_its_key(
     (value,) = answer.results
     assert isinstance(value, Revealed)
     assert value.value == card()
-    assert answer.nonce == stage.reveals._proofs.nonces()[0]
+    assert answer.nonce == stage.reveals._checks._proofs.nonces()[0]
     told = {entry.event: entry.details for entry in entries}
     issued = told[Event.DISCLOSURE_TOKEN_ISSUED]
     assert issued["key_thumbprint"] == holder.key.thumbprint
@@ -323,7 +323,7 @@ def test_of_two_alike_in_one_statement_the_first_counts(stage: Stage, holder: Ho
     found = Proof(
         thumbprint=holder.key.thumbprint, digest=digest, issued_at=datetime.now(UTC), nonce="n"
     )
-    with stage.reveals._uow.begin() as tx:
+    with stage.reveals._uses._uow.begin() as tx:
         first, second = spend(tx, [(1, found), (1, found)])
     assert first is None
     assert isinstance(second, ProofRefused)
@@ -359,7 +359,7 @@ def test_processes_have_one_nonce_at_a_time(stage: Stage) -> None:
     try:
         assert other.reveal is not None
         stage.sql("DELETE FROM dpop_nonces")
-        parts: list[Possession] = [stage.reveals._proofs, other.reveal._proofs] * 4
+        parts: list[Possession] = [stage.reveals._checks._proofs, other.reveal._checks._proofs] * 4
         found = threads([part.nonces for part in parts])
     finally:
         other.close()

@@ -403,7 +403,7 @@ def test_c8_a_switched_on_upsert_makes_the_process_unready(stage: Stage) -> None
 
 def test_a_stranger_and_a_part_of_the_service_are_told_apart(stage: Stage) -> None:
     """Unknown callers have an address and no name; parts have a name and no address."""
-    audit = Audit(process_role="all", uow=stage.reveals._uow)
+    audit = Audit(process_role="all", uow=stage.reveals._uses._uow)
     stranger = Stranger(request_id="req_" + "2" * 26, address="2001:db8::1")
     with stage.told() as entries:
         audit.refused(Event.AUTHENTICATION_FAILED, stranger, reason="credential_unknown")
@@ -428,7 +428,7 @@ def test_an_odd_address_neither_keeps_an_event_out_nor_gets_in(stage: Stage) -> 
 
 def test_a_refusal_that_cannot_be_written_is_an_outage(stage: Stage) -> None:
     """No decision without its entry."""
-    audit = Audit(process_role="all", uow=FaultyUnitOfWork(stage.reveals._uow, at="instead"))
+    audit = Audit(process_role="all", uow=FaultyUnitOfWork(stage.reveals._uses._uow, at="instead"))
     use_case = rebuilt(stage.reading, audit=audit)
     refusal(lambda: use_case.get(stage.caller("auditor"), "x"), Unavailable)
 

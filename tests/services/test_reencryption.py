@@ -62,7 +62,7 @@ def work(own: Stage) -> Iterator[Reencryption]:
         engines.create(own.database.owner_url, application_name="test", pool_size=8)
     )
     audit = Audit(process_role="cli", uow=uow)
-    unwrapping, pool = own.reveals._unwrapping, own.tokenization._data_keys
+    unwrapping, pool = own.reveals._keys._unwrapping, own.tokenization._data_keys
     assert isinstance(unwrapping, Unwrapper)
     assert isinstance(pool, DataKeyPool)
     yield Reencryption(

@@ -87,7 +87,7 @@ def work(own: Stage) -> Iterator[Reindexer]:
     yield Reindexer(
         uow=uow,
         keys=Keys(own.rotation_work._rotator.transit),  # type: ignore[attr-defined]
-        unwrapping=own.reveals._unwrapping,
+        unwrapping=own.reveals._keys._unwrapping,
         fingerprints=own.tokenization._fingerprints,
         audit=audit,
         alarms=Alarms(uow=uow, audit=audit),

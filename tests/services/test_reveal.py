@@ -14,7 +14,7 @@ import pytest
 
 from keys.envelope import seal
 from keys.errors import VaultUnavailable
-from tests.support.faults import FaultyUnitOfWork, Hooked, Unwraps, rebuilt
+from tests.support.faults import FaultyUnitOfWork, Hooked, Unwraps, rebuilt, rebuilt_reveal
 from tests.support.whole import NOWHERE, Stage, card, draft, refusal, soon, standing
 from vault_service.errors import (
     Conflict,
@@ -29,7 +29,8 @@ from vault_service.ledger.entries import Event, Outcome
 from vault_service.services import tokenization
 from vault_service.services.audit import Audit
 from vault_service.services.disclosure_token import PublicKeys, TokenKeys, TokenVerifier
-from vault_service.services.reveal import RevealRequest, ValueUnreadable, _use, _Work
+from vault_service.services.reveal.uses import _use
+from vault_service.services.reveal.work import RevealRequest, ValueUnreadable, Work
 from vault_service.services.tokenization import TokenizeItem
 from vault_service.services.views import RevealAnswer, Revealed
 
@@ -277,11 +278,6 @@ def test_one_batch_spends_each_token_once(stage: Stage, token: str) -> None:
 # ---------------------------------------------------------------- faults
 
 
-def rebuilt_reveal(stage: Stage, **changes: object) -> Any:
-    """The use case with some parts exchanged."""
-    return rebuilt(stage.reveals, **changes)
-
-
 def ask(stage: Stage, use_case: Any, disclosure_token: str, *tokens: str) -> Any:
     """Reveal through a use case of its own."""
     return use_case.submit(
@@ -292,8 +288,8 @@ def ask(stage: Stage, use_case: Any, disclosure_token: str, *tokens: str) -> Any
 def test_without_vault_nothing_is_spent(stage: Stage, token: str) -> None:
     """The same token works when Vault is back."""
     disclosure_token = holder(stage, token)
-    away = Unwraps(stage.reveals._unwrapping, answer="away")
-    broken = rebuilt_reveal(stage, unwrapping=away)
+    away = Unwraps(stage.reveals._keys._unwrapping, answer="away")
+    broken = rebuilt_reveal(stage.reveals, unwrapping=away)
     with stage.told() as entries, pytest.raises(VaultUnavailable):
         ask(stage, broken, disclosure_token, token)
     assert entries == []
@@ -305,7 +301,7 @@ def test_without_vault_nothing_is_spent(stage: Stage, token: str) -> None:
 def test_a_failed_commit_reveals_and_spends_nothing(stage: Stage, token: str, at: str) -> None:
     """No commit, no plaintext; the token is still good."""
     disclosure_token = holder(stage, token)
-    broken = rebuilt_reveal(stage, uow=FaultyUnitOfWork(stage.reveals._uow, at=at))
+    broken = rebuilt_reveal(stage.reveals, uow=FaultyUnitOfWork(stage.reveals._uses._uow, at=at))
     with stage.told() as entries:
         refusal(lambda: ask(stage, broken, disclosure_token, token), Unavailable)
     assert entries == []
@@ -326,9 +322,9 @@ def test_who_is_denied_together_is_written_down_in_one_transaction(
 ) -> None:
     """Each has his own entry, in order; who did not come to be denied has none."""
     begun: list[bool] = []
-    audit = Audit(process_role="reveal", uow=Hooked(stage.reveals._uow, before=begun.append))
+    audit = Audit(process_role="reveal", uow=Hooked(stage.reveals._uses._uow, before=begun.append))
     with stage.told(Event.ACCESS_DENIED, Event.REVEAL_REFUSED) as entries:
-        answers = refusals(stage, rebuilt_reveal(stage, audit=audit), token)
+        answers = refusals(stage, rebuilt_reveal(stage.reveals, audit=audit), token)
     assert [getattr(each, "code", None) for each in answers] == [
         "forbidden",
         None,
@@ -347,10 +343,10 @@ def test_who_is_denied_together_is_written_down_in_one_transaction(
 def test_denials_that_cannot_be_written_down_are_an_outage(stage: Stage, token: str) -> None:
     """For those who were denied; whoever came with them is answered as ever."""
     audit = Audit(
-        process_role="reveal", uow=FaultyUnitOfWork(stage.reveals._uow, at="instead", times=1)
+        process_role="reveal", uow=FaultyUnitOfWork(stage.reveals._uses._uow, at="instead", times=1)
     )
     with stage.told(Event.ACCESS_DENIED, Event.REVEAL_REFUSED) as entries:
-        answers = refusals(stage, rebuilt_reveal(stage, audit=audit), token)
+        answers = refusals(stage, rebuilt_reveal(stage.reveals, audit=audit), token)
     assert entries == []
     assert [getattr(each, "code", None) for each in answers] == [
         "database_unavailable",
@@ -364,7 +360,9 @@ def test_denials_that_cannot_be_written_down_are_an_outage(stage: Stage, token: 
 def test_an_unknown_commit_reveals_nothing_and_counts_as_spent(stage: Stage, token: str) -> None:
     """The answer is a refusal, and the token is of no more use."""
     disclosure_token = holder(stage, token)
-    broken = rebuilt_reveal(stage, uow=FaultyUnitOfWork(stage.reveals._uow, at="after"))
+    broken = rebuilt_reveal(
+        stage.reveals, uow=FaultyUnitOfWork(stage.reveals._uses._uow, at="after")
+    )
     error = refusal(lambda: ask(stage, broken, disclosure_token, token), Unavailable)
     assert error.code == "commit_unknown"
     again = refusal(lambda: ask(stage, broken, disclosure_token, token), DisclosureRefused)
@@ -387,8 +385,8 @@ class _LooksOnce:
 
 def test_a_key_that_cannot_be_looked_up_is_one_callers(stage: Stage, token: str) -> None:
     """Who names it is told of an outage, in no entry; who came with him is told his value."""
-    source = _LooksOnce(stage.reveals._verifier._keys._source)
-    use_case = rebuilt_reveal(stage, verifier=TokenVerifier(TokenKeys(source)))
+    source = _LooksOnce(stage.reveals._checks._verifier._keys._source)
+    use_case = rebuilt_reveal(stage.reveals, verifier=TokenVerifier(TokenKeys(source)))
     good, bad = company(stage, (token,), (token,))
     header = {"alg": "Ed25519", "kid": "disclosure-token:99", "typ": "disclosure+jwt"}
     head = base64.urlsafe_b64encode(canonical.serialise(header)).decode().rstrip("=")
@@ -403,7 +401,9 @@ def test_a_key_that_cannot_be_looked_up_is_one_callers(stage: Stage, token: str)
 
 def test_a_key_that_does_not_unwrap_is_told_alone(stage: Stage, token: str) -> None:
     """The use is spent, the value is unreadable, and nothing of it is told."""
-    broken = rebuilt_reveal(stage, unwrapping=Unwraps(stage.reveals._unwrapping, answer="rejects"))
+    broken = rebuilt_reveal(
+        stage.reveals, unwrapping=Unwraps(stage.reveals._keys._unwrapping, answer="rejects")
+    )
     answer = ask(stage, broken, holder(stage, token), token)
     assert [type(each) for each in answer.results] == [ValueUnreadable]
     assert answer.receipt.values == 0
@@ -416,9 +416,9 @@ def test_nothing_is_opened_without_a_committed_use(stage: Stage) -> None:
     asked = RevealRequest(
         caller=stage.caller("requester"), token="t", tokens=(NOWHERE,), fields=None
     )
-    result = stage.reveals._open(_Work(asked, "e"), datetime.now(UTC))
+    result = stage.reveals._opening.answer(Work(asked, "e"), datetime.now(UTC))
     assert isinstance(result, Unavailable)
-    refusal(lambda: _use(_Work(asked, "e")), Unavailable)
+    refusal(lambda: _use(Work(asked, "e")), Unavailable)
 
 
 @pytest.mark.parametrize(
@@ -486,7 +486,7 @@ def test_an_answer_that_fails_fails_alone(stage: Stage, token: str, formless: st
     """What goes wrong after the commit is one caller's; his use is spent."""
     asked = company(stage, (token,), (formless,))
     with stage.told(Event.REVEAL_ALLOWED) as entries:
-        answers = rebuilt_reveal(stage, alarms=_Dies()).submit_many(asked)
+        answers = rebuilt_reveal(stage.reveals, alarms=_Dies()).submit_many(asked)
     assert [type(each) for each in answers] == [RevealAnswer, ZeroDivisionError]
     assert len(entries) == 2
 
@@ -500,7 +500,7 @@ def test_a_grant_that_ends_while_it_is_used_reveals_nothing(stage: Stage, token:
         if not read_only:
             stage.decisions.revoke(stage.caller("officer-1"), grant.id)
 
-    hooked = rebuilt_reveal(stage, uow=Hooked(stage.reveals._uow, before=before))
+    hooked = rebuilt_reveal(stage.reveals, uow=Hooked(stage.reveals._uses._uow, before=before))
     error = refusal(lambda: ask(stage, hooked, disclosure_token, token), DisclosureRefused)
     assert error.code == "disclosure_spent"
 

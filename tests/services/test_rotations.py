@@ -11,7 +11,7 @@ import pytest
 
 from keys.data_keys import WrappedKey
 from keys.errors import CiphertextRejected, VaultUnavailable
-from tests.support.faults import FaultyUnitOfWork, Hooked, rebuilt
+from tests.support.faults import FaultyUnitOfWork, Hooked, rebuilt, rebuilt_reveal
 from tests.support.whole import Stage, draft, refusal, standing
 from vault_service.errors import Forbidden, InvalidInput, NotFound, Unavailable
 from vault_service.ledger.entries import Event
@@ -497,10 +497,10 @@ def test_a_reveal_that_read_the_row_before_it_was_rewrapped_succeeds(
             self.asked += 1
             if self.asked == 1:
                 work.run(STOP)
-            return stage.reveals._unwrapping.unwrap(wrapped)
+            return stage.reveals._keys._unwrapping.unwrap(wrapped)
 
     late = Late()
-    answer = rebuilt(stage.reveals, unwrapping=late).submit(
+    answer = rebuilt_reveal(stage.reveals, unwrapping=late).submit(
         stage.caller("requester"), disclosure_token=disclosure_token, tokens=[token], fields=None
     )
     assert (late.asked, answer.receipt.values) == (2, 1)

@@ -30,7 +30,7 @@ class Clock:
 def alarms(stage: Stage) -> Iterator[Alarms]:
     """The reveal side's, none raised before."""
     stage.sql("DELETE FROM alarms")
-    yield Alarms(uow=stage.reveals._uow, audit=stage.reveals._audit)
+    yield Alarms(uow=stage.reveals._uses._uow, audit=stage.reveals._audit)
     stage.sql("DELETE FROM alarms")
 
 

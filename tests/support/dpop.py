@@ -127,8 +127,8 @@ class Holder:
 
     def shown(self, path: str, token: str | None = None, **changes: Any) -> ShownProof:
         """A proof that is right but for the changes."""
-        proofs = self.stage.reveals._proofs
-        with self.stage.services.reveal._uow.begin(read_only=True) as tx:  # type: ignore[union-attr]
+        proofs = self.stage.reveals._checks._proofs
+        with self.stage.services.reveal._uses._uow.begin(read_only=True) as tx:  # type: ignore[union-attr]
             now = tx.clock.now()
         jws = proof(
             changes.pop("key", self.key),

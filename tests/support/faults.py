@@ -174,3 +174,23 @@ def rebuilt(use_case: Any, **changes: object) -> Any:
         if name != "self" and hasattr(use_case, f"_{name}")
     }
     return type(use_case)(**{**parts, **changes})
+
+
+def rebuilt_reveal(reveals: Any, **changes: object) -> Any:
+    """The use case of revealing, with some parts exchanged in each step that has them."""
+    import inspect
+
+    unused = set(changes)
+
+    def with_changes(step: Any) -> Any:
+        taken = set(inspect.signature(type(step).__init__).parameters) & set(changes)
+        unused.difference_update(taken)
+        return rebuilt(step, **{name: changes[name] for name in taken})
+
+    steps = {
+        name: with_changes(getattr(reveals, f"_{name}"))
+        for name in ("checks", "keys", "uses", "opening")
+    }
+    found = rebuilt(with_changes(reveals), **steps)
+    assert not unused, f"no step has {unused}"
+    return found

@@ -58,7 +58,7 @@ def original(stage: Stage, token: str) -> bytes:
     chunks = stage.sql(
         "SELECT sealed FROM communication_chunks WHERE token = %s ORDER BY number", [token]
     )
-    (key,) = stage.reveals._unwrapping.unwrap([WrappedKey.parse(kek, text)])
+    (key,) = stage.reveals._keys._unwrapping.unwrap([WrappedKey.parse(kek, text)])
     assert isinstance(key, Secret)
     context = Context(token=token, customer=customer, data_class="communication", record_version=1)
     sealed = [bytes(header), *(bytes(chunk) for (chunk,) in chunks)]

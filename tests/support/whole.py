@@ -53,7 +53,7 @@ from vault_service.services.key_status import KeyStatus
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.recipients import RecipientRecords
-from vault_service.services.reveal import Reveal
+from vault_service.services.reveal.use_case import Reveal
 from vault_service.services.rotation_work import RotationWork
 from vault_service.services.rotations import Rotations
 from vault_service.services.tokenization import Tokenization, TokenizeItem, TokenizeRequest

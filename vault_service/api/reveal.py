@@ -21,7 +21,8 @@ from vault_service.api.schemas import (
 from vault_service.domain.actors import Action
 from vault_service.services.dpop import ShownProof
 from vault_service.services.granting import IssueRequest
-from vault_service.services.reveal import CALLS, RevealRequest
+from vault_service.services.reveal.use_case import CALLS
+from vault_service.services.reveal.work import RevealRequest
 from vault_service.services.views import IssuedDisclosureToken, RevealAnswer
 from vault_service.settings import ProcessRole
 from vault_service.web.rates import Rate

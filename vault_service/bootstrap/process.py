@@ -55,7 +55,7 @@ from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.recipients import RecipientRecords
 from vault_service.services.retention import Retention
-from vault_service.services.reveal import Reveal
+from vault_service.services.reveal.use_case import Reveal
 from vault_service.services.rotation_work import RotationWork
 from vault_service.services.rotations import Rotations
 from vault_service.services.service_choices import ServiceChoices

@@ -17,7 +17,11 @@ from vault_service.services.disclosure_token import TokenIssuer, TokenVerifier
 from vault_service.services.granting import Granting
 from vault_service.services.log_guard import LogGuard
 from vault_service.services.possession import Possession
-from vault_service.services.reveal import Reveal
+from vault_service.services.reveal.checks import Checks
+from vault_service.services.reveal.data_keys import DataKeys
+from vault_service.services.reveal.opening import Opening
+from vault_service.services.reveal.use_case import Reveal
+from vault_service.services.reveal.uses import Uses
 from vault_service.services.token_keys import TokenKeys
 from vault_service.services.unusual import REFUSED_REVEALS, Unusual
 from vault_service.settings import Settings
@@ -43,15 +47,23 @@ def use_cases(
             audit=told,
         ),
         "reveal": Reveal(
-            uow=uow,
-            unwrapping=Unwrapper(parts.transit("reveal")),
-            verifier=TokenVerifier(keys),
-            proofs=proofs,
-            issuer=issuer,
-            audience=settings.audience,
+            checks=Checks(
+                uow=uow,
+                verifier=TokenVerifier(keys),
+                proofs=proofs,
+                issuer=issuer,
+                audience=settings.audience,
+            ),
+            keys=DataKeys(uow=uow, unwrapping=Unwrapper(parts.transit("reveal"))),
+            uses=Uses(
+                uow=uow,
+                audit=told,
+                alarms=alarms,
+                budgets=Budgets(policy=policy, alarms=alarms),
+            ),
+            opening=Opening(uow=uow, alarms=alarms),
             audit=told,
             guard=LogGuard(uow, stop_after=settings.ledger_stop_seconds),
-            budgets=Budgets(policy=policy, alarms=alarms),
             alarms=alarms,
             honeytokens=honeytoken_guard(uow, parts.transit("reveal"), told),
             refused=Unusual(REFUSED_REVEALS, limit=settings.alarm_refused_reveals, alarms=alarms),

@@ -33,7 +33,7 @@ from vault_service.services.policies import PolicyHistory
 from vault_service.services.principals import Principals
 from vault_service.services.reading import Reading
 from vault_service.services.recipients import RecipientRecords
-from vault_service.services.reveal import Reveal
+from vault_service.services.reveal.use_case import Reveal
 from vault_service.services.rotations import Rotations
 from vault_service.services.service_choices import ServiceChoices
 from vault_service.services.tokenization import Tokenization
