@@ -91,9 +91,10 @@ def steps(bench: Bench, turns: growth.Turns, asked: argparse.Namespace) -> list[
                 continue
             add(f"at {size} {name}", partial(turns.measure, case))
     add("small vault's end", turns.end)
-    if not quick:
-        found.append(rotation)
     add("overload", partial(strain.overload, bench))
+    if not quick:
+        # The last: PostgreSQL vacuums for minutes afterwards.
+        found.append(rotation)
     return found
 
 

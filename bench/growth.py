@@ -19,7 +19,7 @@ from bench.floors import Reached
 from bench.loader import Loader
 from bench.people import customers
 from bench.results import Result, Row
-from bench.running import BATCH, Bench
+from bench.running import BATCH, Bench, settle
 from bench.stack import BenchError, started
 from bench.upkeep import grow
 
@@ -59,11 +59,11 @@ class Turns:
     def measure(self, case: Callable[[Bench], None]) -> None:
         """Measure a case at both, and tell how its p50 has grown."""
         large, small = self._bench, self._beside()
-        before = len(small.result.rows)
-        case(small)
-        already = len(large.result.rows)
-        case(large)
-        case(small)
+        before, already = len(small.result.rows), len(large.result.rows)
+        for each in (small, large, small):
+            case(each)
+            # Else the next would share the machine with what this one has left to be sequenced.
+            settle(each)
         for row in large.result.rows[already:]:
             found = [
                 each.p50

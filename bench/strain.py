@@ -7,7 +7,7 @@ from statistics import fmean
 
 from bench.loader import Load
 from bench.results import Row
-from bench.running import TOKENIZE, Bench, expected
+from bench.running import TOKENIZE, Bench, expected, settle
 from bench.stack import cpu_seconds, descendants, memory_mib
 
 
@@ -16,6 +16,7 @@ def overload(bench: Bench) -> None:
 
     What it carries is measured right before and after: the machine is not always as fast.
     """
+    settle(bench)
     known = (row.per_second for row in bench.result.rows if row.case == TOKENIZE)
     before = _carried(bench, max(known, default=1000.0))
     seconds = max(6.0, bench.seconds)
