@@ -60,24 +60,20 @@ Step = tuple[str, Callable[[], None]]
 
 def steps(bench: Bench, turns: growth.Turns, asked: argparse.Namespace) -> list[Step]:
     """The cases in their order, by name."""
-    quick, smoke = asked.quick or asked.smoke, asked.smoke
     found: list[Step] = [(f"small {name}", partial(case, bench)) for name, case in _sized(asked)]
+    if asked.smoke:
+        return [*found, *_smoke(bench, turns)]
+    quick = asked.quick
 
     def add(name: str, step: Callable[[], None]) -> None:
         found.append((name, step))
 
-    if smoke:
-        add("tokenize-batch", partial(cases.tokenize_batch, bench, 1))
-        add("reveal-batch", partial(cases.reveal_batch, bench, 1))
-        add("import", partial(upkeep.imported, bench, 200))
-        add("ledger", partial(upkeep.ledger, bench, 500))
-        add("growth", partial(turns.measure, partial(cases.read, clients=1)))
-        return found
-    some = (1,) if quick else (1, 4)
-    for clients in some:
-        add(f"tokenize-batch {clients}", partial(cases.tokenize_batch, bench, clients))
-    for clients in some:
-        add(f"reveal-batch {clients}", partial(cases.reveal_batch, bench, clients))
+    for name, batches in (
+        ("tokenize-batch", cases.tokenize_batch),
+        ("reveal-batch", cases.reveal_batch),
+    ):
+        for clients in (1,) if quick else (1, 4):
+            add(f"{name} {clients}", partial(batches, bench, clients))
     add("import", partial(upkeep.imported, bench, 10_000 if quick else 100_000))
     add("ledger", partial(upkeep.ledger, bench, 20_000))
     rotation = "rotation", partial(upkeep.rotation, bench, limit=_ROTATION_SECONDS)
@@ -86,16 +82,34 @@ def steps(bench: Bench, turns: growth.Turns, asked: argparse.Namespace) -> list[
         add(f"fill {size}", partial(upkeep.grow, bench, size))
         if quick and size == big:  # there is time until its certificate
             found.append(rotation)
-        for name, case in _sized(asked):
-            if quick and name in _NOT_AGAIN:
-                continue
-            add(f"at {size} {name}", partial(turns.measure, case))
+        found += _grown(turns, asked, size)
     add("small vault's end", turns.end)
     add("overload", partial(strain.overload, bench))
+    if not asked.no_peers:
+        add("peers", partial(_peers, bench, min(bench.seconds, 3.0)))
     if not quick:
         # The last: PostgreSQL vacuums for minutes afterwards.
         found.append(rotation)
     return found
+
+
+def _grown(turns: growth.Turns, asked: argparse.Namespace, size: int) -> list[Step]:
+    return [
+        (f"growth {size} {name}", partial(turns.measure, case, size))
+        for name, case in _sized(asked)
+        if not (asked.quick and name in _NOT_AGAIN)
+    ]
+
+
+def _smoke(bench: Bench, turns: growth.Turns) -> list[Step]:
+    return [
+        ("tokenize-batch", partial(cases.tokenize_batch, bench, 1)),
+        ("reveal-batch", partial(cases.reveal_batch, bench, 1)),
+        ("import", partial(upkeep.imported, bench, 200)),
+        ("ledger", partial(upkeep.ledger, bench, 500)),
+        ("growth", partial(turns.measure, partial(cases.read, clients=1), SMOKE)),
+        ("small vault's end", turns.end),
+    ]
 
 
 def _sized(asked: argparse.Namespace) -> Iterator[tuple[str, Callable[[Bench], None]]]:
@@ -147,8 +161,6 @@ def run(asked: argparse.Namespace, folder: Path, stack: Stack) -> Result:
     strain.memory(bench, "at the end")
     most = 2_000 if asked.smoke else 20_000 if asked.quick else 50_000
     _attempt(bench, "read everything back", partial(cases.read_all_back, bench, most=most))
-    if not asked.no_peers:
-        _peers(bench, min(seconds, 3.0))
     # At the very end: for a minute and a half it waits for nothing but the old keys' end.
     if bench.rotation is not None:
         _attempt(

@@ -292,7 +292,12 @@ def bare_server(stack: Stack, folder: Path, *, workers: int, threads: int) -> It
         yield address
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            # Else it would share the machine with all that is measured afterwards.
+            process.kill()
+            process.wait()
 
 
 def _answers(address: str, process: subprocess.Popen[bytes], log: Path) -> None:

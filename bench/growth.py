@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from statistics import fmean
 from types import TracebackType
 from typing import Final, Self
 
 from bench import floors
+from bench.cases import read_all_back
 from bench.floors import Reached
 from bench.loader import Loader
 from bench.people import customers
@@ -24,6 +26,8 @@ from bench.stack import BenchError, started
 from bench.upkeep import grow
 
 _AT_MOST: Final = 1.2
+# Values of the small one that are read back at the end.
+_READ_BACK: Final = 10_000
 
 
 class Turns:
@@ -52,13 +56,27 @@ class Turns:
         self.end()
 
     def end(self) -> None:
-        """Stop the small one."""
-        self._small = None
-        self._kept.close()
+        """Read back what the small one acknowledged, and stop it.
 
-    def measure(self, case: Callable[[Bench], None]) -> None:
-        """Measure a case at both, and tell how its p50 has grown."""
+        Raises:
+            BenchError: a value did not read back.
+        """
+        small, self._small = self._small, None
+        try:
+            if small is not None:
+                read_all_back(small, most=_READ_BACK)
+        finally:
+            self._kept.close()
+
+    def measure(self, case: Callable[[Bench], None], records: int) -> None:
+        """Measure a case at both, the large one filled to so many, and tell how its p50 has grown.
+
+        Raises:
+            BenchError: the small one did not answer, so that nothing can be told.
+        """
         large, small = self._bench, self._beside()
+        if large.records < records:
+            grow(large, records)
         before, already = len(small.result.rows), len(large.result.rows)
         for each in (small, large, small):
             case(each)
@@ -66,45 +84,55 @@ class Turns:
             settle(each)
         for row in large.result.rows[already:]:
             found = [
-                each.p50
+                each
                 for each in small.result.rows[before:]
-                if (each.case, each.clients) == (row.case, row.clients) and each.p50
+                if (each.case, each.clients) == (row.case, row.clients)
             ]
-            if found and row.p50:
-                large.show(
-                    Row(
-                        case=f"growth of p50: {row.case}",
-                        records=row.records,
-                        clients=row.clients,
-                        ratio=row.p50 / fmean(found),
-                        p50=row.p50,
-                        at_most=_AT_MOST,
-                        floor_name=f"p50 at {small.records:,}, before and after",
-                    )
+            if [bool(each.p50) for each in found] != [True, True]:
+                raise BenchError("the small vault did not answer before and after")
+            large.show(
+                Row(
+                    case=f"growth of p50: {row.case}",
+                    records=row.records,
+                    clients=row.clients,
+                    ratio=row.p50 / fmean(each.p50 for each in found),
+                    p50=row.p50,
+                    errors=sum(each.errors for each in found),
+                    at_most=_AT_MOST,
+                    floor_name="p50 of the small vault, before and after",
                 )
+            )
 
     def _beside(self) -> Bench:
         if self._small is None:
-            large, folder = self._bench, self._bench.folder / "beside"
-            stack = self._kept.enter_context(started(folder / "vault"))
-            people = customers(stack, len(large.customers))
-            small = Bench(
-                stack=stack,
-                loader=Loader(program=large.loader.program, folder=folder / "load"),
-                reached=Reached.of(stack, people[:50]),
-                result=Result(options={}),
-                # Twice half as long as the large one.
-                seconds=large.seconds / 2,
-                numbers=large.numbers,
-                customers=people,
-                folder=folder,
-                most=large.most,
-                measures_floors=False,
-            )
-            floors.prepare(small.reached)
-            begin(small, self._records)
+            folder = self._bench.folder / "beside"
+            kept = ExitStack()
+            with kept:
+                small = self._started(kept, folder)
+                self._kept = kept.pop_all()
             self._small = small
         return self._small
+
+    def _started(self, kept: ExitStack, folder: Path) -> Bench:
+        large = self._bench
+        stack = kept.enter_context(started(folder / "vault"))
+        people = customers(stack, len(large.customers))
+        small = Bench(
+            stack=stack,
+            loader=Loader(program=large.loader.program, folder=folder / "load"),
+            reached=Reached.of(stack, people[:50]),
+            result=Result(options={}),
+            # Twice half as long as the large one.
+            seconds=large.seconds / 2,
+            numbers=large.numbers,
+            customers=people,
+            folder=folder,
+            most=large.most,
+            measures_floors=False,
+        )
+        floors.prepare(small.reached)
+        begin(small, self._records)
+        return small
 
 
 def begin(bench: Bench, records: int) -> None:

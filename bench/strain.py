@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from statistics import fmean
 
 from bench.loader import Load
 from bench.results import Row
@@ -32,7 +31,7 @@ def overload(bench: Bench) -> None:
     )
     bench.remember(load, sent)
     # At once: what it does within seconds of an overload is to be seen.
-    after = _carried(bench, before.per_second)
+    after = _carried(bench, before.per_second, warm=0.0)
     shed = int(load.report["statuses"].get("503", 0))
     bad = load.failures - shed
     bench.row(f"before the overload: {TOKENIZE}", before, 64)
@@ -41,20 +40,20 @@ def overload(bench: Bench) -> None:
             case="overload, 4 times that rate", records=bench.records, clients=512,
             per_second=load.per_second, p50=load.ms("p50"), p95=load.ms("p95"), p99=load.ms("p99"),
             errors=bad + int(load.report["without_retry_after"]),
-            floor=fmean((before.per_second, after.per_second)),
-            floor_name="the mean before and after it", target=0.8,
+            floor=max(before.per_second, after.per_second),
+            floor_name="the better of before and after it", target=0.8,
             note=f"{shed} shed",
         )
     )  # fmt: skip
     bench.row(
         f"after the overload: {TOKENIZE}", after, 64,
-        floor=before.per_second, floor_name="before it",
+        floor=before.per_second, floor_name="before it", target=0.8,
     )  # fmt: skip
     bench.result.facts["overload: requests shed with 503"] = shed
     bench.result.facts["overload: p99 of those admitted, ms (at most 1,000)"] = load.ms("p99")
 
 
-def _carried(bench: Bench, guess: float) -> Load:
+def _carried(bench: Bench, guess: float, *, warm: float | None = None) -> Load:
     """What 64 clients have served, who ask again when they have their answer."""
     sent = bench.singles(expected(bench, guess * 1.5, seconds=4.0))
     load = bench.loader.run(
@@ -62,7 +61,7 @@ def _carried(bench: Bench, guess: float) -> Load:
         (request for request, _ in sent),
         clients=64,
         seconds=4.0,
-        warm=0.0,
+        warm=warm,
         by="billing",
         keep=True,
     )

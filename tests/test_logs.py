@@ -181,6 +181,21 @@ def test_a2_the_last_filter_masks(secret: str, frame: str) -> None:
     assert masked.startswith(frame.split("{}", maxsplit=1)[0].replace("{{", "{"))
 
 
+@pytest.mark.parametrize(
+    "digits",
+    [
+        "\u24ea\u2460\u2461\u2462\u2463\u2464\u2465\u2466\u2467\u2468",
+        "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079",
+    ],
+)
+def test_a_card_number_in_other_digits_is_masked(digits: str) -> None:
+    """Characters that have the value of a digit and are none to a regular expression."""
+    number = "4242424242424242".translate(
+        {ord(str(value)): digit for value, digit in enumerate(digits)}
+    )
+    assert number not in mask(f"hint={number} request_id=req_01a2b3")
+
+
 def test_a_database_password_is_masked() -> None:
     """The user and the password in a URL are masked, its host is not."""
     masked = mask("cannot reach postgresql://vault_ingest:hunter2@db.example:5432/vault")

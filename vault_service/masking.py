@@ -44,7 +44,8 @@ def mask(line: str) -> str:
     if any(hint in line for hint in _HINTS):
         line = _SECRETS.sub(MASK, line)
     line = _RUN.sub(_mask_run, line)
-    if _DIGIT_RUN.search(line) is None:
+    # Digits of other scripts and forms are more than this knows.
+    if line.isascii() and _DIGIT_RUN.search(line) is None:
         return line
     parts: list[str] = []
     last = 0

@@ -123,8 +123,12 @@ class TokenKeys:
             pause = NEXT_INTERVAL if is_next else self._min_interval
             now = self._clock()
             if self._looked_up is None or now - self._looked_up >= pause:
-                self._looked_up = now
-                self._fetch()
+                # One who asks for a key that nobody can look up now does not wait as others did.
+                self._failure.raise_again()
+                try:
+                    self._fetch()
+                finally:
+                    self._looked_up = self._clock()
             else:
                 # Where the last look-up failed it was not found to be unknown: nobody could look.
                 self._failure.raise_again(within=pause)
