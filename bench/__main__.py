@@ -149,7 +149,7 @@ def run(asked: argparse.Namespace, folder: Path, stack: Stack) -> Result:
     small = SMOKE if asked.smoke else SMALL
     growth.begin(bench, small)
     speeds = [strain.yardstick()]
-    with growth.Turns(bench, small) as turns:
+    with growth.Turns(bench, small, times=1 if asked.quick or asked.smoke else 3) as turns:
         for name, step in steps(bench, turns, asked):
             if asked.only and not any(word in name for word in asked.only):
                 continue
