@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -83,7 +84,7 @@ def steps(bench: Bench, turns: growth.Turns, asked: argparse.Namespace) -> list[
         if quick and size == big:  # there is time until its certificate
             found.append(rotation)
         found += _grown(turns, asked, size)
-    add("small vault's end", turns.end)
+    add("small vault's end", turns.close)
     add("overload", partial(strain.overload, bench))
     if not asked.no_peers:
         add("peers", partial(_peers, bench, min(bench.seconds, 3.0)))
@@ -108,7 +109,7 @@ def _smoke(bench: Bench, turns: growth.Turns) -> list[Step]:
         ("import", partial(upkeep.imported, bench, 200)),
         ("ledger", partial(upkeep.ledger, bench, 500)),
         ("growth", partial(turns.measure, partial(cases.read, clients=1), SMOKE)),
-        ("small vault's end", turns.end),
+        ("small vault's end", turns.close),
     ]
 
 
@@ -149,7 +150,7 @@ def run(asked: argparse.Namespace, folder: Path, stack: Stack) -> Result:
     small = SMOKE if asked.smoke else SMALL
     growth.begin(bench, small)
     speeds = [strain.yardstick()]
-    with growth.Turns(bench, small, times=1 if asked.quick or asked.smoke else 3) as turns:
+    with closing(growth.Turns(bench, small, times=1 if asked.quick or asked.smoke else 3)) as turns:
         for name, step in steps(bench, turns, asked):
             if asked.only and not any(word in name for word in asked.only):
                 continue

@@ -37,15 +37,7 @@ def tokenize(bench: Bench, clients: int) -> None:
         bench.result.facts[f"floor: {name}, commits/s"] = bench.floors[name]
         bench.result.facts[f"floor: {name}, mean ms"] = latency
     sent = bench.singles(expected(bench, 6000 if clients > 1 else 1500))
-    load = bench.loader.run(
-        bench.stack,
-        (request for request, _ in sent),
-        clients=clients,
-        seconds=bench.seconds,
-        by="billing",
-        keep=True,
-    )
-    bench.remember(load, sent)
+    load = bench.write(sent, clients=clients)
     bench.row(
         TOKENIZE,
         load,
@@ -67,15 +59,7 @@ def tokenize_batch(bench: Bench, clients: int) -> None:
         )
         bench.result.facts[f"floor: {key}, values/s"] = bench.floors[key]
     sent = bench.batches(expected(bench, 8 * clients) // 2, BATCH)
-    load = bench.loader.run(
-        bench.stack,
-        (request for request, _ in sent),
-        clients=clients,
-        seconds=bench.seconds,
-        by="billing",
-        keep=True,
-    )
-    bench.remember(load, sent)
+    load = bench.write(sent, clients=clients)
     bench.row(
         TOKENIZE_BATCH, load, clients, size=BATCH, floor=bench.floors.get(key), floor_name=name,
         target=0.7,

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from bench import floors
 from bench.cases import read_all_back
@@ -49,18 +48,7 @@ class Turns:
         self._kept = ExitStack()
         self._small: Bench | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.end()
-
-    def end(self) -> None:
+    def close(self) -> None:
         """Read back what the small one acknowledged, and stop it.
 
         Raises:
@@ -129,8 +117,7 @@ class Turns:
     def _beside(self) -> Bench:
         if self._small is None:
             folder = self._bench.folder / "beside"
-            kept = ExitStack()
-            with kept:
+            with ExitStack() as kept:
                 small = self._started(kept, folder)
                 self._kept = kept.pop_all()
             self._small = small
@@ -169,16 +156,7 @@ def begin(bench: Bench, records: int) -> None:
         BenchError: they cannot be written.
     """
     sent = bench.batches(records // BATCH, BATCH)
-    load = bench.loader.run(
-        bench.stack,
-        (request for request, _ in sent),
-        clients=1,
-        seconds=120.0,
-        warm=0.0,
-        by="billing",
-        keep=True,
-    )
-    bench.remember(load, sent)
+    load = bench.write(sent, clients=1, seconds=120.0, warm=0.0)
     if load.failures or len(bench.written) < records:
         raise BenchError("cards cannot be written")
     grow(bench, records)

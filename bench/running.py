@@ -101,8 +101,34 @@ class Bench:
             made.append((people.tokenize_batch(customer, cards), cards))
         return made
 
-    def remember(self, load: Load, sent: list[tuple[Request, list[str]]]) -> None:
-        """Keep what was acknowledged, to be read back at the end."""
+    def write(
+        self,
+        sent: list[tuple[Request, list[str]]],
+        *,
+        clients: int,
+        seconds: float | None = None,
+        warm: float | None = None,
+        rate: float = 0.0,
+    ) -> Load:
+        """Have cards tokenized, and keep what was acknowledged, to be read back at the end.
+
+        Args:
+            sent: requests, each with its numbers.
+            clients: as `Loader.run` has it.
+            seconds: how long is measured; as every load, if None.
+            warm: as `Loader.run` has it.
+            rate: as `Loader.run` has it.
+        """
+        load = self.loader.run(
+            self.stack,
+            (request for request, _ in sent),
+            clients=clients,
+            seconds=self.seconds if seconds is None else seconds,
+            warm=warm,
+            rate=rate,
+            by="billing",
+            keep=True,
+        )
         for turn, status, body in load.kept():
             if not 200 <= status < 300:
                 continue
@@ -110,6 +136,7 @@ class Bench:
             given = [result["token"] for result in body["results"]] if "results" in body else [body]
             for view, number in zip(given, cards, strict=True):
                 self.written[view["id"]] = number
+        return load
 
     def lacks(self, floor: str) -> bool:
         """Whether a floor is still to be measured."""

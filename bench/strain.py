@@ -20,16 +20,7 @@ def overload(bench: Bench) -> None:
     before = _carried(bench, max(known, default=1000.0))
     seconds = max(6.0, bench.seconds)
     sent = bench.singles(int(before.per_second * 4 * (seconds + 1)))
-    load = bench.loader.run(
-        bench.stack,
-        (request for request, _ in sent),
-        clients=512,
-        seconds=seconds,
-        rate=before.per_second * 4,
-        by="billing",
-        keep=True,
-    )
-    bench.remember(load, sent)
+    load = bench.write(sent, clients=512, seconds=seconds, rate=before.per_second * 4)
     # At once: what it does within seconds of an overload is to be seen.
     after = _carried(bench, before.per_second, warm=0.0)
     shed = int(load.report["statuses"].get("503", 0))
@@ -56,17 +47,7 @@ def overload(bench: Bench) -> None:
 def _carried(bench: Bench, guess: float, *, warm: float | None = None) -> Load:
     """What 64 clients have served, who ask again when they have their answer."""
     sent = bench.singles(expected(bench, guess * 1.5, seconds=4.0))
-    load = bench.loader.run(
-        bench.stack,
-        (request for request, _ in sent),
-        clients=64,
-        seconds=4.0,
-        warm=warm,
-        by="billing",
-        keep=True,
-    )
-    bench.remember(load, sent)
-    return load
+    return bench.write(sent, clients=64, seconds=4.0, warm=warm)
 
 
 def memory(bench: Bench, when: str) -> None:

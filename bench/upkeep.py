@@ -56,15 +56,7 @@ def rotation(bench: Bench, *, limit: float) -> None:
     made = bench.stack.expect("POST", "/v1/rotations", {"key": floors.CONTACT_KEK}, by="operator")
     _until(bench, made["id"], lambda found: found["rewrapped"] > 0, limit)
     sent = bench.singles(expected(bench, 3000))
-    load = bench.loader.run(
-        bench.stack,
-        (request for request, _ in sent),
-        clients=16,
-        seconds=bench.seconds,
-        by="billing",
-        keep=True,
-    )
-    bench.remember(load, sent)
+    load = bench.write(sent, clients=16)
     bench.row(f"{TOKENIZE}, while a key is rotated", load, 16)
     # From here on it has the machine for itself, as its floor had.
     begun, before = time.monotonic(), _rotation(bench, made["id"])["rewrapped"]
