@@ -64,7 +64,6 @@ def use_cases(
             opening=Opening(uow=uow, alarms=alarms),
             audit=told,
             guard=LogGuard(uow, stop_after=settings.ledger_stop_seconds),
-            alarms=alarms,
             honeytokens=honeytoken_guard(uow, parts.transit("reveal"), told),
             refused=Unusual(REFUSED_REVEALS, limit=settings.alarm_refused_reveals, alarms=alarms),
         ),

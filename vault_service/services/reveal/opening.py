@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 import structlog
@@ -14,6 +15,7 @@ from vault_service.domain.values import select_fields
 from vault_service.errors import DisclosureRefused, NotFound, ServiceError, Unavailable, outcome
 from vault_service.services.alarms import Alarms
 from vault_service.services.contents import Contents
+from vault_service.services.context import Caller
 from vault_service.services.packages import packed
 from vault_service.services.ports import UnitOfWork
 from vault_service.services.record_ports import SealedRecord
@@ -47,6 +49,18 @@ class Opening:
             return self._open(work, now)
         except Exception as error:  # noqa: BLE001 -- raised again in whose call it is
             return outcome(error)
+
+    def pieces(self, caller: Caller, token: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """The same pieces of what is opened while it is sent; an alarm where they do not open.
+
+        Raises:
+            ValueUnreadable: they do not.
+        """
+        try:
+            yield from pieces
+        except CiphertextRejected:
+            self._alarms.raise_now(ValueUnreadable.code, caller, tokens=[token])
+            raise unreadable() from None
 
     def _open(self, work: Work, now: datetime) -> RevealAnswer | Exception:
         grant = work.grant

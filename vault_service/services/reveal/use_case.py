@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
-from keys.errors import CiphertextRejected
 from vault_service.domain.actors import Action
 from vault_service.errors import DisclosureRefused, InvalidInput, ServiceError
 from vault_service.ledger.entries import Event
-from vault_service.services.alarms import Alarms
 from vault_service.services.audit import Audit, Denials, new_entry_id
 from vault_service.services.contents import Contents
 from vault_service.services.context import Caller
@@ -25,11 +23,9 @@ from vault_service.services.reveal.uses import Uses
 from vault_service.services.reveal.work import (
     MAX_TOKENS,
     RevealRequest,
-    ValueUnreadable,
     Work,
     asks_for_nonce,
     none_there,
-    unreadable,
 )
 from vault_service.services.unusual import Unusual
 from vault_service.services.views import RevealAnswer, RevealedContent
@@ -48,7 +44,6 @@ class Reveal:
         opening: step 5.
         audit: writes down who is refused before any step.
         guard: lets nothing be disclosed while the ledger is not written.
-        alarms: of contents that do not open while they are sent.
         honeytokens: records that nobody has a reason to ask for.
         refused: counts refusals, and raises the alarm at many.
     """
@@ -62,7 +57,6 @@ class Reveal:
         opening: Opening,
         audit: Audit,
         guard: LogGuard,
-        alarms: Alarms,
         honeytokens: Honeytokens,
         refused: Unusual,
     ) -> None:
@@ -72,7 +66,6 @@ class Reveal:
         self._opening = opening
         self._audit = audit
         self._guard = guard
-        self._alarms = alarms
         self._honeytokens = honeytokens
         self._refused = refused
         self._lanes = Lanes()
@@ -159,20 +152,12 @@ class Reveal:
             raise result
         contents = cast("Contents", result.value)
         size = contents.size()
-        pieces = self._told_of(caller, token, contents.pieces(size))
+        pieces = self._opening.pieces(caller, token, contents.pieces(size))
         # Now, while a failure can still be told in place of an answer.
         first = next(pieces)
         return RevealedContent(
             size=size, pieces=_from(first, pieces), receipt=answer.receipt, nonce=answer.nonce
         )
-
-    def _told_of(self, caller: Caller, token: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """The same pieces; an alarm where they do not open."""
-        try:
-            yield from pieces
-        except CiphertextRejected:
-            self._alarms.raise_now(ValueUnreadable.code, caller, tokens=[token])
-            raise unreadable() from None
 
     def _checked(self, asked: RevealRequest, denials: Denials) -> RevealRequest:
         """The call, if it can be looked into."""
